@@ -1,1 +1,3 @@
 //! The handoff of torpor.
+
+pub mod message;
