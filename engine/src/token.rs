@@ -23,14 +23,20 @@ pub enum Kind {
     ConnSend = 5,
     /// Multishot recv of a sleeping client.
     ClientRecv = 6,
-    /// Send to a sleeping client.
+    /// Send to a sleeping client. Its index is the place of the send, not the slot.
     ClientSend = 7,
     /// Poll of a notify descriptor that could not be adopted.
     Notify = 8,
-    /// Cancel of one of the above; same generation and index as its target.
-    Cancel = 9,
+    /// Cancel of a client's recv. A cancel has the generation and index of its target.
+    CancelRecv = 9,
     /// Shutdown or close: fire and forget, the result only counted.
     Farewell = 10,
+    /// Cancel of a notify poll.
+    CancelNotify = 11,
+    /// Cancel of a recvmsg on a hibernate connection.
+    CancelConn = 12,
+    /// Cancel of the accept.
+    CancelAccept = 13,
 }
 
 /// `kind (8) | generation (24) | index (32)`, as the kernel's `user_data`.
@@ -83,7 +89,7 @@ impl fmt::Debug for Token {
 /// operation on it is in flight for two tenants to be confused; the join makes even that moot.
 pub const GENERATION_MASK: u32 = 0xFF_FFFF;
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 13] = [
     Kind::Accept,
     Kind::Watch,
     Kind::Doorbell,
@@ -92,8 +98,11 @@ const KINDS: [Kind; 10] = [
     Kind::ClientRecv,
     Kind::ClientSend,
     Kind::Notify,
-    Kind::Cancel,
+    Kind::CancelRecv,
     Kind::Farewell,
+    Kind::CancelNotify,
+    Kind::CancelConn,
+    Kind::CancelAccept,
 ];
 
 #[cfg(test)]

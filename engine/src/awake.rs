@@ -1,0 +1,111 @@
+//! Sessions that were woken and have not come back: each holds a worker.
+//!
+//! Counted so that wakes never take the workers that logins need. A session that is not seen
+//! again (its client logged out) is forgotten after an age limit, oldest first.
+
+use std::collections::HashMap;
+
+/// Session hashes in order of waking. Bounded: the caller adds only while below its limit.
+pub struct Awake {
+    nodes: slab::Slab<Node>,
+    by_session: HashMap<u64, u32>,
+    oldest: u32,
+    newest: u32,
+}
+
+struct Node {
+    session: u64,
+    since_ms: u64,
+    older: u32,
+    newer: u32,
+}
+
+impl Awake {
+    /// Room for `max` sessions; nothing is allocated afterwards.
+    pub fn new(max: usize) -> Self {
+        let nodes = slab::Slab::with_capacity(max);
+        // Twice the room: a table half empty rehashes in place and never grows.
+        let by_session = HashMap::with_capacity(2 * max);
+        Self { nodes, by_session, oldest: NONE, newest: NONE }
+    }
+
+    /// A worker took the session. One that is counted already starts anew; at the bound the
+    /// oldest is forgotten.
+    pub fn add(&mut self, session: u64, now_ms: u64) {
+        self.remove(session);
+        if self.nodes.len() == self.nodes.capacity() {
+            self.forget(self.oldest);
+        }
+        let node = Node { session, since_ms: now_ms, older: self.newest, newer: NONE };
+        let index = self.nodes.insert(node) as u32;
+        match self.newest {
+            NONE => self.oldest = index,
+            newest => self.nodes[newest as usize].newer = index,
+        }
+        self.newest = index;
+        self.by_session.insert(session, index);
+    }
+
+    /// The session is back, or gone.
+    pub fn remove(&mut self, session: u64) {
+        if let Some(index) = self.by_session.get(&session).copied() {
+            self.forget(index);
+        }
+    }
+
+    /// Forgets sessions that woke before `before_ms`.
+    pub fn expire(&mut self, before_ms: u64) {
+        while self.oldest != NONE && self.nodes[self.oldest as usize].since_ms < before_ms {
+            self.forget(self.oldest);
+        }
+    }
+
+    /// When the oldest woke, milliseconds.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        (self.oldest != NONE).then(|| self.nodes[self.oldest as usize].since_ms)
+    }
+
+    pub fn count(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
+    fn forget(&mut self, index: u32) {
+        let node = self.nodes.remove(index as usize);
+        let known = self.by_session.remove(&node.session);
+        assert_eq!(known, Some(index), "each session is counted once");
+        match node.older {
+            NONE => self.oldest = node.newer,
+            older => self.nodes[older as usize].newer = node.newer,
+        }
+        match node.newer {
+            NONE => self.newest = node.older,
+            newer => self.nodes[newer as usize].older = node.older,
+        }
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_forgotten_first_and_each_counts_once() {
+        let mut awake = Awake::new(3);
+        for (session, at) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
+            awake.add(session, at);
+        }
+        assert_eq!((awake.count(), awake.oldest_ms()), (3, Some(20)));
+        awake.add(4, 50);
+        assert_eq!((awake.count(), awake.oldest_ms()), (3, Some(30)));
+        awake.remove(3);
+        awake.remove(3);
+        awake.expire(50);
+        assert_eq!((awake.count(), awake.oldest_ms()), (1, Some(50)));
+        awake.expire(51);
+        assert_eq!((awake.count(), awake.oldest_ms()), (0, None));
+        awake.add(9, 60);
+        assert_eq!(awake.oldest_ms(), Some(60));
+    }
+}

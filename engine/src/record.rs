@@ -1,0 +1,232 @@
+//! The hibernated connection: 64 bytes, one cache line.
+//!
+//! Everything a *sleeping* client needs to be kept, timed, watched and found; what is only needed
+//! to wake it lies in the cold store. Fixed layout, no pointer, no padding: the record is made to
+//! lie in memory that outlives the process.
+
+use core::mem::offset_of;
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::report::Goodbye;
+
+/// One client. All links are slot indices, [`NIL`] where there is none.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub struct Record {
+    /// Wall clock of the hibernation, microseconds since the epoch.
+    pub started_us: u64,
+    /// Which tenant of the slot this is; 24 bits, see `token.rs`.
+    pub generation: u32,
+    /// Hash of the login name: finds a user's sleepers without a look at the cold store.
+    pub user_hash: u32,
+    /// The tick at which the wheel lets the slot expire; 0: not in the wheel.
+    pub deadline: u32,
+    /// Neighbours in the wheel.
+    pub wheel_next: u32,
+    pub wheel_prev: u32,
+    /// The mailbox that the client watches.
+    pub mailbox: u32,
+    /// Neighbours among those who watch it. `mailbox_next` links free slots.
+    pub mailbox_next: u32,
+    pub mailbox_prev: u32,
+    /// First block of its words in the cold store.
+    pub cold: u32,
+    /// Bytes of the client that the engine consumed itself (DONE+IDLE) in this sleep.
+    pub bytes_in: u32,
+    /// Payload bytes that the engine wrote to the client in this sleep.
+    pub bytes_out: u32,
+    /// Seconds between keepalives; 0: none. At most 65,535 (18 hours).
+    pub keepalive_secs: u16,
+    /// `hash mod keepalive_secs`, see `keepalive.rs`.
+    pub keepalive_phase: u16,
+    /// [`Flag`]s, and in the upper three bits the number of bytes in `input`.
+    flags: u16,
+    /// A [`crate::state::State`].
+    pub state: u8,
+    /// Input that decides nothing yet: a piece of `DONE CR`. While the client is leaving: why.
+    input: [u8; INPUT_MAX],
+}
+
+/// Facts about a client. Each is true *exactly when* its sentence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Flag {
+    /// The kernel holds the recv, or its terminal completion is unread.
+    Recv = 1,
+    /// A cancel of the recv is in flight.
+    RecvCancel = 1 << 1,
+    /// A send is in flight.
+    Send = 1 << 2,
+    /// A poll of the kept notify descriptor is in flight.
+    Notify = 1 << 3,
+    /// A cancel of that poll is in flight.
+    NotifyCancel = 1 << 4,
+    /// The ring keeps a notify descriptor for this slot.
+    Kept = 1 << 5,
+    /// The mailbox changed and no worker knows yet.
+    Changed = 1 << 6,
+    /// Decided client input lies in the cold store.
+    Input = 1 << 7,
+    /// Output to the client is a multiplex stream (Dovecot 2.4.0 and later).
+    Multiplex = 1 << 8,
+    /// The multiplex channel has been selected in this sleep.
+    Switched = 1 << 9,
+    /// The client has to go; `input` says why. It goes at the next moment it is ours to end.
+    Doomed = 1 << 10,
+    /// The running command is IDLE.
+    Idle = 1 << 11,
+    /// The descriptor is a UNIX socket: a TLS login's socketpair.
+    Unix = 1 << 12,
+}
+
+impl Record {
+    /// A fresh tenant with nothing in flight.
+    pub fn new(generation: u32) -> Self {
+        let mut record = Self::new_zeroed();
+        record.generation = generation;
+        for link in [&mut record.wheel_next, &mut record.wheel_prev, &mut record.cold] {
+            *link = NIL;
+        }
+        for link in [&mut record.mailbox, &mut record.mailbox_next, &mut record.mailbox_prev] {
+            *link = NIL;
+        }
+        record
+    }
+
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags & flag as u16 != 0
+    }
+
+    pub fn set(&mut self, flag: Flag) {
+        self.flags |= flag as u16;
+    }
+
+    pub fn clear(&mut self, flag: Flag) {
+        self.flags &= !(flag as u16);
+    }
+
+    /// True exactly when the kernel holds nothing of this client: it may be given away or closed.
+    pub fn is_joined(&self) -> bool {
+        self.flags & IN_FLIGHT == 0
+    }
+
+    /// Input that decides nothing yet.
+    pub fn input(&self) -> &[u8] {
+        assert!(!self.has(Flag::Doomed), "a doomed client's input bytes say why it goes");
+        &self.input[..usize::from(self.flags >> COUNT_SHIFT)]
+    }
+
+    /// Replaces it; at most [`INPUT_MAX`] bytes.
+    pub fn set_input(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= INPUT_MAX, "only undecided input lies in the record");
+        assert!(!self.has(Flag::Doomed), "a doomed client takes no input");
+        self.input = [0; INPUT_MAX];
+        self.input[..bytes.len()].copy_from_slice(bytes);
+        self.flags = self.flags & FLAGS | (bytes.len() as u16) << COUNT_SHIFT;
+    }
+
+    /// The client has to go. The first reason stays.
+    pub fn doom(&mut self, why: Goodbye) {
+        if self.has(Flag::Doomed) {
+            return;
+        }
+        self.set_input(&[]);
+        let (code, errno) = match why {
+            Goodbye::Closed(errno) => (0, errno),
+            Goodbye::WriteFailed(errno) => (1, errno),
+            Goodbye::Kicked => (2, 0),
+            Goodbye::Shutdown => (3, 0),
+            Goodbye::Waited => (4, 0),
+            Goodbye::Lost => (5, 0),
+        };
+        let errno = (errno as u16).to_le_bytes();
+        self.input = [code, errno[0], errno[1], 0, 0];
+        self.set(Flag::Doomed);
+    }
+
+    /// Why it has to go.
+    pub fn goodbye(&self) -> Goodbye {
+        assert!(self.has(Flag::Doomed));
+        let errno = i32::from(u16::from_le_bytes([self.input[1], self.input[2]]));
+        match self.input[0] {
+            0 => Goodbye::Closed(errno),
+            1 => Goodbye::WriteFailed(errno),
+            2 => Goodbye::Kicked,
+            3 => Goodbye::Shutdown,
+            4 => Goodbye::Waited,
+            _ => Goodbye::Lost,
+        }
+    }
+
+    /// BYE is said once: `true` the first time, for those who are told.
+    pub fn take_bye(&mut self) -> bool {
+        let told = matches!(self.goodbye(), Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited);
+        let first = self.input[3] == 0;
+        self.input[3] = 1;
+        told && first
+    }
+}
+
+/// No slot, no block, no mailbox.
+pub const NIL: u32 = u32::MAX;
+/// Bytes of input that a record holds: the longest that decides nothing is `DONE CR`.
+pub const INPUT_MAX: usize = 5;
+
+const COUNT_SHIFT: u32 = 13;
+const FLAGS: u16 = (1 << COUNT_SHIFT) - 1;
+const IN_FLIGHT: u16 = Flag::Recv as u16
+    | Flag::RecvCancel as u16
+    | Flag::Send as u16
+    | Flag::Notify as u16
+    | Flag::NotifyCancel as u16;
+
+const _: () = assert!(size_of::<Record>() == 64);
+const _: () = assert!(align_of::<Record>() == 64);
+const _: () = assert!(offset_of!(Record, generation) == 8);
+const _: () = assert!(offset_of!(Record, deadline) == 16);
+const _: () = assert!(offset_of!(Record, cold) == 40);
+const _: () = assert!(offset_of!(Record, flags) == 56);
+const _: () = assert!(offset_of!(Record, input) == 59);
+const _: () = assert!(Flag::Unix as u16 <= FLAGS && INPUT_MAX < 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_and_flags_do_not_disturb_each_other() {
+        let mut record = Record::new(7);
+        record.set(Flag::Recv);
+        record.set_input(b"DONE\r");
+        record.set(Flag::Unix);
+        assert_eq!(record.input(), b"DONE\r");
+        assert!(record.has(Flag::Recv) && record.has(Flag::Unix) && !record.has(Flag::Send));
+        record.set_input(b"D");
+        record.clear(Flag::Recv);
+        assert_eq!(record.input(), b"D");
+        assert!(record.is_joined());
+    }
+
+    #[test]
+    fn every_goodbye_survives_and_the_first_one_stays() {
+        let all = [
+            Goodbye::Closed(0),
+            Goodbye::Closed(104),
+            Goodbye::WriteFailed(32),
+            Goodbye::Kicked,
+            Goodbye::Shutdown,
+            Goodbye::Waited,
+            Goodbye::Lost,
+        ];
+        for why in all {
+            let mut record = Record::new(1);
+            record.doom(why);
+            record.doom(Goodbye::Closed(9));
+            assert_eq!(record.goodbye(), why);
+            let told = matches!(why, Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited);
+            assert_eq!(record.take_bye(), told);
+            assert!(!record.take_bye());
+        }
+    }
+}
