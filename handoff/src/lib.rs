@@ -1,3 +1,4 @@
 //! The handoff of torpor.
 
+pub mod line;
 pub mod message;
