@@ -1,62 +1,50 @@
-//! What travels between the engine and the handoff thread.
+//! What goes over the channels between the engine thread and the handoff thread.
 //!
-//! The client's descriptor travels inside the value: whoever holds the value owns the client, so
-//! there is one owner by construction.
+//! The client's descriptor travels inside of the value, so it has one owner at every instant by
+//! construction. The parcel's allocation travels there and back, so that neither side allocates
+//! for a wake.
 
-/// A client to give back, with the whole request line.
+pub use crate::outcome::{Cause, Outcome};
+
+/// One client to be woken.
 #[derive(Debug)]
 pub struct Wake<D> {
     pub slot: u32,
+    /// Which life of the slot; comes back in the reply.
     pub generation: u32,
+    /// The whole request line, LF included (`line::unhibernate::render`).
     pub parcel: Vec<u8>,
     pub client: D,
 }
 
-/// How a handoff ended.
+/// How the wake ended.
 #[derive(Debug)]
 pub struct Reply {
     pub slot: u32,
     pub generation: u32,
     pub outcome: Outcome,
-    /// The same allocation back; holds the worker's reason, at most 256 bytes.
+    /// The allocation of the wake. Holds the worker's reason for a refusal, at most 256 bytes as
+    /// they came (not printable by promise); empty otherwise.
     pub parcel: Vec<u8>,
 }
 
-/// A reply with the client that came back: `Some` unless `Taken` or `Lost`.
+/// A reply with the client, if it is ours again.
 #[derive(Debug)]
 pub struct Returned<D> {
     pub reply: Reply,
+    /// Some exactly when `reply.outcome.is_ours()`.
     pub client: Option<D>,
 }
 
-/// The fate of a handoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The worker said `+`.
-    Taken,
-    /// The worker said `-`.
-    Refused,
-    /// The worker died after it was sent the client, without a `+`.
-    Gone,
-    /// The client was never sent.
-    Unsent(Cause),
-    /// Silence: the socket was shut down.
-    Lost,
-}
-
-/// Why a client was never sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Nobody listens on imap-master; the errno of connect.
-    Absent(i32),
-    /// The listen queue of imap-master is full.
-    Full,
-    /// No greeting in time.
-    Silent,
-    /// The greeting was not imap-master's.
-    BadGreeting,
-    /// Closed before the greeting.
-    Closed,
-    /// Our own host failed; the errno.
-    Host(i32),
+impl<D> Returned<D> {
+    /// Ends a wake; the client is dropped, and so closed, if it is not ours any more.
+    pub fn new(mut wake: Wake<D>, outcome: Outcome, reason: &[u8]) -> Self {
+        assert!(reason.is_empty() || outcome == Outcome::Refused);
+        assert!(reason.len() <= crate::line::REASON_BYTES_MAX);
+        wake.parcel.clear();
+        wake.parcel.extend_from_slice(reason);
+        let reply =
+            Reply { slot: wake.slot, generation: wake.generation, outcome, parcel: wake.parcel };
+        Self { reply, client: outcome.is_ours().then_some(wake.client) }
+    }
 }
