@@ -3,3 +3,5 @@
 pub mod line;
 pub mod message;
 mod outcome;
+pub mod queue;
+pub mod window;
