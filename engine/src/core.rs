@@ -1,11 +1,48 @@
 //! The machine: completions, replies and the time go in, actions come out.
+//!
+//! No syscall, no clock, no descriptor number, and no allocation after [`Core::new`]. What may
+//! happen to a client is the table in `state.rs`; what is done about it is here, by subject:
+//!
+//! * `core/conn.rs`: hibernate connections, up to the moment a client is ours
+//! * `core/offer.rs`: a hibernate line becomes a client; its watches are adopted
+//! * `core/client.rs`: what a sleeping client says and is told
+//! * `core/mail.rs`: what happens to mailboxes
+//! * `core/wake.rs`: the queue, the join, the handoff and its replies
+//! * `core/leave.rs`: good-byes
+//! * `core/order.rs`: orders of the operator
+//! * `core/card.rs`: words for reports
+
+mod card;
+mod client;
+mod conn;
+mod leave;
+mod mail;
+mod offer;
+mod order;
+mod wake;
+
+use slab::Slab;
+use torpor_handoff::queue::Queue;
+use torpor_handoff::window::Window;
+
 use crate::action::Actions;
-use crate::limits::{Knobs, Limits};
+use crate::awake::Awake;
+use crate::cold::Cold;
+use crate::limits::{AWAKE_MAX, EXPIRIES_PER_STEP, Knobs, Limits};
+use crate::mailboxes::Mailboxes;
 use crate::report::Counters;
-use crate::ring::Inbox;
+use crate::ring::{Completion, Inbox, Op};
+use crate::slots::Slots;
+use crate::state::{Event, State};
+use crate::token::{Kind, Token};
+use crate::wheel::Wheel;
+
+use client::Send;
+use conn::Conn;
+use mail::Orphans;
 
 /// The time, as the caller has it: the core reads no clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// CLOCK_BOOTTIME, milliseconds. Deadlines live here.
     pub mono_ms: u64,
@@ -15,16 +52,169 @@ pub struct Now {
 
 /// The engine's core. See the module.
 pub struct Core {
-    counters: Counters,
     limits: Limits,
     knobs: Knobs,
+    counters: Counters,
+    now: Now,
+
+    slots: Slots,
+    cold: Cold,
+    wheel: Wheel,
+    mailboxes: Mailboxes,
+    orphans: Orphans,
+
+    conns: Slab<Conn>,
+    conn_generation: u32,
+    sends: Slab<Send>,
+
+    queue: Queue,
+    window: Window,
+    awake: Awake,
+    /// When each queued slot began to wait, milliseconds; true while it is queued or handed.
+    queued_ms: Vec<u64>,
+    /// When a worker last took a client: the queue moves.
+    moved_ms: u64,
+    in_flight: u32,
+    parcels: Vec<Vec<u8>>,
+
+    accept: Accept,
+    sweep_ms: u64,
+    stop: Option<Stop>,
+    /// Work was left over by a budget: step again at once.
+    busy: bool,
+    /// Room for one line, one input and one text while they are worked on.
+    line: Vec<u8>,
+    input: Vec<u8>,
+    text: Vec<u8>,
+    /// Clients in each state.
+    counts: [u32; State::ALL.len()],
+    visits: [[u32; Event::ALL.len()]; State::ALL.len()],
+}
+
+/// The accept operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accept {
+    /// In flight.
+    Armed,
+    /// A cancel of it is in flight; what follows its end depends on the orders since.
+    Ending,
+    /// To be armed at this time, milliseconds: descriptors had run out.
+    Later(u64),
+    /// Not wanted any more.
+    Off,
+}
+
+/// An ordered end.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    ticket: u64,
+    /// Slots below it have been told.
+    cursor: u32,
+    /// True exactly when the answer has been given.
+    answered: bool,
 }
 
 impl Core {
-    /// Reserves everything that the limits allow for; `seed` feeds the jitter.
+    /// Reserves everything that the limits allow for; `seed` feeds the jitter of retries.
     pub fn new(limits: &Limits, knobs: Knobs, seed: u64) -> Self {
-        assert!(seed != 0, "a zero seed has no jitter");
-        Self { counters: Counters::default(), limits: limits.clone(), knobs }
+        limits.check().expect("the caller checks the limits");
+        knobs.check().expect("the caller checks the knobs");
+        let in_flight_max = limits.handoffs_in_flight_max;
+        // A line grows by what base64 makes of input and leftover output, both bounded.
+        let parcel_bytes = limits.line_bytes_max as usize + PARCEL_EXTRA_BYTES;
+        let parcel = |_| Vec::with_capacity(parcel_bytes);
+        Self {
+            limits: limits.clone(),
+            knobs,
+            counters: Counters::default(),
+            now: Now::default(),
+            slots: Slots::new(limits.slots_max),
+            cold: Cold::new(limits.cold_blocks_max),
+            wheel: Wheel::new(),
+            mailboxes: Mailboxes::new(limits.mailboxes_max),
+            orphans: Orphans::new(),
+            conns: Slab::with_capacity(limits.conns_max as usize),
+            conn_generation: 0,
+            sends: Slab::with_capacity(limits.sends_in_flight_max as usize),
+            queue: Queue::new(limits.slots_max),
+            window: Window::new(in_flight_max, seed),
+            awake: Awake::new(limits.awake_max() as usize),
+            queued_ms: vec![0; limits.slots_max as usize],
+            moved_ms: 0,
+            in_flight: 0,
+            parcels: (0..in_flight_max).map(parcel).collect(),
+            accept: Accept::Off,
+            sweep_ms: 0,
+            stop: None,
+            busy: false,
+            line: Vec::with_capacity(parcel_bytes),
+            input: Vec::with_capacity(INPUT_BYTES_MAX),
+            text: Vec::with_capacity(parcel_bytes),
+            counts: [0; State::ALL.len()],
+            visits: Default::default(),
+        }
+    }
+
+    /// Arms accept, the shared inotify instance and the doorbell.
+    pub fn start(&mut self, out: &mut Actions) {
+        assert_eq!(self.accept, Accept::Off, "started once");
+        self.arm_accept(out);
+        out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, 0) });
+        out.ring(Op::ReadDoorbell { token: Token::new(Kind::Doorbell, 0, 0) });
+    }
+
+    /// One step: everything in the inbox, then what has become due.
+    pub fn step(&mut self, inbox: &mut Inbox, now: Now, out: &mut Actions) {
+        assert!(now.mono_ms >= self.now.mono_ms, "the monotonic clock went back");
+        self.now = now;
+        self.busy = false;
+        for completion in inbox.completions.drain(..) {
+            self.complete(&completion, &inbox.bytes, out);
+        }
+        for adopted in inbox.adopted.drain(..) {
+            self.adopted(adopted, out);
+        }
+        for reply in inbox.replies.drain(..) {
+            self.reply(reply, out);
+        }
+        for command in inbox.commands.drain(..) {
+            self.command(command, out);
+        }
+        self.expire(out);
+        self.wake_changed(out);
+        if now.mono_ms >= self.sweep_ms {
+            self.sweep(out);
+            self.sweep_ms = now.mono_ms + SWEEP_MS;
+        }
+        self.grant(out);
+        self.stop_some(out);
+        self.gauge();
+    }
+
+    /// When the core next wants a step even if nothing happens, on the clock of
+    /// [`Now::mono_ms`].
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        if self.busy {
+            return Some(self.now.mono_ms);
+        }
+        let sweeping = !self.conns.is_empty()
+            || !self.queue.is_empty()
+            || matches!(self.accept, Accept::Later(_))
+            || self.awake.count() > 0;
+        let sweep = sweeping.then_some(self.sweep_ms);
+        let rest = self.queue.next_rest_ms();
+        let pause = (!self.queue.is_empty()).then(|| self.window.resumes_ms()).flatten();
+        [self.wheel.next_ms(), sweep, rest, pause].into_iter().flatten().min()
+    }
+
+    /// Counts and gauges.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How often each event found a client in each state.
+    pub fn visits(&self) -> &[[u32; Event::ALL.len()]; State::ALL.len()] {
+        &self.visits
     }
 
     /// Conversations at once.
@@ -32,22 +222,104 @@ impl Core {
         self.limits.handoffs_in_flight_max as usize
     }
 
-    /// Arms accept, the shared inotify instance and the doorbell.
-    pub fn start(&mut self, _actions: &mut Actions) {}
-
-    /// One step.
-    pub fn step(&mut self, _inbox: &mut Inbox, _now: Now, _actions: &mut Actions) {
-        let _ = &self.knobs;
+    fn complete(&mut self, completion: &Completion, bytes: &[u8], out: &mut Actions) {
+        match completion.token.kind() {
+            Kind::Accept => self.accepted(completion, out),
+            Kind::CancelAccept => {}
+            Kind::Watch => self.watched(completion, bytes, out),
+            Kind::Doorbell => {
+                if !completion.more {
+                    out.ring(Op::ReadDoorbell { token: completion.token });
+                }
+            }
+            Kind::ConnRecv => self.conn_received(completion, bytes, out),
+            Kind::ConnSend => self.conn_sent(completion, out),
+            Kind::CancelConn => self.conn_cancelled(completion, out),
+            Kind::ClientRecv => self.client_received(completion, bytes, out),
+            Kind::ClientSend => self.client_sent(completion, out),
+            Kind::CancelRecv => self.recv_cancelled(completion, out),
+            Kind::Notify => self.notified(completion, out),
+            Kind::CancelNotify => self.notify_cancelled(completion, out),
+            Kind::Farewell => {}
+        }
     }
 
-    /// When the core next wants a step even if nothing happens, on the clock of
-    /// [`Now::mono_ms`].
-    pub fn next_deadline_ms(&self) -> Option<u64> {
-        None
+    /// Moves a client along the table of `state.rs`.
+    fn turn(&mut self, slot: u32, event: Event) -> State {
+        let state = self.state(slot);
+        let Some(next) = state.on(event) else {
+            panic!("{event:?} cannot happen to slot {slot} in {state:?}");
+        };
+        self.visits[state as usize][event as usize] += 1;
+        if state != State::Free {
+            self.counts[state as usize] -= 1;
+        }
+        if next != State::Free {
+            self.counts[next as usize] += 1;
+        }
+        self.slots[slot].state = next as u8;
+        next
     }
 
-    /// Counts and gauges.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    fn state(&self, slot: u32) -> State {
+        State::from_code(self.slots[slot].state)
+    }
+
+    fn token(&self, kind: Kind, slot: u32) -> Token {
+        Token::new(kind, self.slots[slot].generation, slot)
+    }
+
+    /// The slot that a completion is about. Everything in flight is joined before a slot is let
+    /// again, so it is always current.
+    fn slot_of(&self, completion: &Completion) -> u32 {
+        let (slot, generation) = (completion.token.index(), completion.token.generation());
+        assert!(self.slots.is_current(slot, generation), "{:?} is stale", completion.token);
+        slot
+    }
+
+    fn expire(&mut self, out: &mut Actions) {
+        let mut budget = EXPIRIES_PER_STEP;
+        while let Some(slot) = self.wheel.expire(&mut self.slots, self.now.mono_ms, &mut budget) {
+            self.beat(slot, out);
+        }
+        self.busy |= budget == 0;
+    }
+
+    /// What is looked at once a second.
+    fn sweep(&mut self, out: &mut Actions) {
+        self.sweep_conns(out);
+        self.sweep_waiting(out);
+        self.awake.expire(self.now.mono_ms.saturating_sub(self.knobs.awake_age_ms_max));
+        if let Accept::Later(at) = self.accept
+            && self.now.mono_ms >= at
+        {
+            self.arm_accept(out);
+        }
+    }
+
+    fn gauge(&mut self) {
+        let in_flight = self.counts[State::Joining as usize] + self.counts[State::Handed as usize];
+        assert_eq!(self.in_flight, in_flight);
+        let counters = &mut self.counters;
+        let (input, change) = self.queue.counts();
+        (counters.queued_input, counters.queued_change) = (input.into(), change.into());
+        counters.in_flight = in_flight.into();
+        counters.asleep = self.counts[State::Asleep as usize].into();
+        counters.awake = self.awake.count().into();
+        counters.window = self.window.size().into();
+        counters.conns = self.conns.len() as u64;
+        counters.mailboxes = self.mailboxes.count() as u64;
+        counters.cold_blocks_used = self.cold.used().into();
+        let oldest = self.queue.oldest_ms();
+        counters.queue_oldest_ms = oldest.map_or(0, |at| self.now.mono_ms.saturating_sub(at));
     }
 }
+
+/// Client input that the engine can come to hold: what the record has, and two arms' worth.
+const INPUT_BYTES_MAX: usize = 1024;
+/// Room in a request line for base64 of input and output and for the words we add.
+const PARCEL_EXTRA_BYTES: usize = 4096;
+/// Between two looks at what has no deadline of its own.
+const SWEEP_MS: u64 = 1000;
+
+const _: () = assert!(AWAKE_MAX > 0);

@@ -1,20 +1,44 @@
-//! The engine of torpor.
+//! The engine of torpor: it keeps hibernated IMAP connections asleep and wakes each the moment
+//! something happens.
+//!
+//! ```text
+//!  imap worker                             engine                                 imap worker
+//!    │ line + client (+ notify)                                                       ▲
+//!    ▼                                                                                │
+//!  Ring ──completions──►  Core: offer ─► Record in Slots ─► asleep ─► queue ─► wake ──┤
+//!    ▲                                                                                │
+//!    └──operations──────  Actions ◄──────────────────────────────────── Handoff ◄─────┘
+//!                                                                        replies: + − gone
+//! ```
+//!
+//! Data flows one way: line, record, slots, core, actions; and back only as completions and
+//! replies. The core knows no syscall and no clock, the ring knows no policy, and `unsafe` lies
+//! in `sys` alone. Read the modules in this order:
 
-pub mod action;
-pub mod awake;
-pub mod cold;
-pub mod command;
-pub mod core;
-pub mod drive;
-pub mod idle;
-pub mod keepalive;
-pub mod limits;
-pub mod mailboxes;
+// What a client is.
 pub mod record;
-pub mod report;
-pub mod ring;
-pub mod slots;
 pub mod state;
 pub mod token;
+
+// Where clients and their words are kept.
+pub mod cold;
+pub mod mailboxes;
+pub mod slots;
+
+// When and why they stir.
+pub mod awake;
+pub mod idle;
+pub mod keepalive;
 pub mod watch;
 pub mod wheel;
+
+// What the core hears and says.
+pub mod action;
+pub mod command;
+pub mod limits;
+pub mod report;
+pub mod ring;
+
+// The machine, and the loop around it.
+pub mod core;
+pub mod drive;

@@ -4,7 +4,7 @@
 //! reload. Relations between constants are asserted at compile time, relations between configured
 //! values by [`Limits::check`], which names the field in each refusal.
 
-use crate::ring::BATCH_MAX;
+use crate::ring::{BATCH_MAX, Peer};
 
 /// Bounds that memory is reserved from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +56,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             slots_max: 16_384,
-            conns_max: 256,
+            conns_max: 1024,
             line_bytes_max: 1 << 20,
-            cold_blocks_max: 16_384 * 12,
+            cold_blocks_max: 16_384 * 16,
             mailboxes_max: 16_384,
             handoffs_in_flight_max: 64,
             sends_in_flight_max: 1024,
@@ -113,7 +113,20 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Sessions that can be counted as awake.
+    pub fn awake_max(&self) -> u32 {
+        AWAKE_MAX.min(self.slots_max)
+    }
+}
+
 impl Knobs {
+    /// True when this worker may hibernate clients.
+    pub fn allows(&self, peer: Peer) -> bool {
+        let open = self.peer_uids.is_empty() && self.peer_gids.is_empty();
+        open || self.peer_uids.contains(&peer.uid) || self.peer_gids.contains(&peer.gid)
+    }
+
     /// Compares the times with each other; the first that cannot work is named.
     pub fn check(&self) -> Result<(), LimitError> {
         let rules = [
@@ -141,6 +154,13 @@ impl Knobs {
 
 /// Slots that 24 bits of generation and 32 of index leave comfortable room for.
 pub const SLOTS_MAX: u32 = 1 << 24;
+/// Sessions that can be counted as awake: more workers than any Dovecot runs.
+pub const AWAKE_MAX: u32 = 1 << 16;
+/// Blocks kept back for each client beyond its line: three for input, three for output left
+/// over, two for a longer tag.
+pub const COLD_BLOCKS_PER_SLOT: u32 = 8;
+/// Longest VERSION line that is read.
+pub const CONN_HELLO_BYTES_MAX: usize = 128;
 /// Timers that one step lets expire: keepalives beyond it wait for the next step.
 pub const EXPIRIES_PER_STEP: usize = 256;
 /// Wakes that one step dispatches or queues from one mailbox event.

@@ -4,6 +4,9 @@
 //! one shared inotify instance and the descriptor is closed. What comes back is [`Adopted`]; what
 //! the kernel then says of the shared instance is read here.
 
+use inotify::EventMask as WatchMask;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
 /// A notify descriptor names at most this many directories or files (Maildir: new and cur).
 /// One with more is kept and polled instead.
 pub const WATCHES_PER_NOTIFY_MAX: usize = 4;
@@ -38,5 +41,89 @@ pub enum Adoption {
     Kept,
 }
 
+/// One event of the shared inotify instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchEvent {
+    /// The watch, -1 for an overflow.
+    pub wd: i32,
+    /// Bits of inotify(7).
+    pub mask: u32,
+}
+
+impl WatchEvent {
+    /// The kernel's queue was full: any event may be missing.
+    pub fn is_overflow(self) -> bool {
+        self.wd < 0 || self.mask & WatchMask::Q_OVERFLOW.bits() != 0
+    }
+}
+
+/// The events in a buffer as read(2) fills it, inotify(7). Names are skipped. Bytes that are no
+/// whole event come out as an overflow: better one wake too many than one too few.
+pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = WatchEvent> {
+    core::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let Ok((header, rest)) = Header::read_from_prefix(bytes) else {
+            bytes = &[];
+            return Some(OVERFLOW);
+        };
+        let name_bytes = header.len as usize;
+        if name_bytes > rest.len() {
+            bytes = &[];
+            return Some(OVERFLOW);
+        }
+        bytes = &rest[name_bytes..];
+        Some(WatchEvent { wd: header.wd, mask: header.mask })
+    })
+}
+
+/// `struct inotify_event` without its name.
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Header {
+    wd: i32,
+    mask: u32,
+    _cookie: u32,
+    len: u32,
+}
+
 /// A request of the engine with the descriptor it is about, as the watcher thread takes it.
 pub type WatchJob<D> = (WatchOrder, Option<D>);
+
+const OVERFLOW: WatchEvent = WatchEvent { wd: -1, mask: WatchMask::Q_OVERFLOW.bits() };
+
+const _: () = assert!(size_of::<Header>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(wd: i32, mask: u32, name: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for number in [wd as u32, mask, 0, name.len() as u32] {
+            bytes.extend_from_slice(&number.to_ne_bytes());
+        }
+        bytes.extend_from_slice(name);
+        bytes
+    }
+
+    #[test]
+    fn names_are_skipped() {
+        let bytes =
+            [event(1, 0x100, b"mail\0\0\0\0"), event(2, 0x8000, b""), event(-1, 0x4000, b"")];
+        let read: Vec<WatchEvent> = events(&bytes.concat()).collect();
+        assert_eq!(read.iter().map(|event| event.wd).collect::<Vec<_>>(), [1, 2, -1]);
+        let overflows: Vec<bool> = read.iter().map(|event| event.is_overflow()).collect();
+        assert_eq!(overflows, [false, false, true]);
+    }
+
+    #[test]
+    fn a_torn_buffer_counts_as_an_overflow_and_ends() {
+        let whole = event(1, 0x100, b"mail\0\0\0\0");
+        for end in 1..whole.len() {
+            let read: Vec<WatchEvent> = events(&whole[..end]).collect();
+            assert_eq!(read, [OVERFLOW], "cut at {end}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Words for reports: a client's card, a reason, a number of the host.
+
+use core::fmt;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Write as _;
+
+use torpor_handoff::line::HibernateLine;
+
+use super::Core;
+use crate::action::{Action, Actions};
+use crate::report::{Event as Said, Report};
+use crate::ring::Span;
+
+impl Core {
+    /// Reports an event of a client, with its card.
+    pub(super) fn report(&mut self, event: Said, slot: u32, out: &mut Actions) {
+        self.report_reason(event, slot, b"", out);
+    }
+
+    /// Reports an event of a client, with its card and somebody's words.
+    pub(super) fn report_reason(
+        &mut self,
+        event: Said,
+        slot: u32,
+        reason: &[u8],
+        out: &mut Actions,
+    ) {
+        let card = self.card(slot, out);
+        let text = if reason.len() <= out.room() { out.text(reason) } else { Span::default() };
+        let record = &self.slots[slot];
+        let (generation, started_us) = (record.generation, record.started_us);
+        out.push(Action::Report(Report { event, slot, generation, started_us, card, text }));
+    }
+
+    /// Reports what no client stands behind.
+    pub(super) fn report_text(&mut self, event: Said, text: &[u8], out: &mut Actions) {
+        let text = if text.len() <= out.room() { out.text(text) } else { Span::default() };
+        let card = Span::default();
+        let (slot, generation, started_us) = (0, 0, 0);
+        out.push(Action::Report(Report { event, slot, generation, started_us, card, text }));
+    }
+
+    /// Reports that the host failed us.
+    pub(super) fn trouble(&mut self, errno: i32, out: &mut Actions) {
+        self.report_text(Said::Trouble(errno), b"", out);
+    }
+
+    /// Writes a client's card (see [`crate::report::CARD_FIELDS`]) into the arena of the actions.
+    pub(super) fn card(&mut self, slot: u32, out: &mut Actions) -> Span {
+        let mut line = core::mem::take(&mut self.line);
+        line.clear();
+        self.cold.read_line(self.slots[slot].cold, &mut line);
+        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let parsed = HibernateLine::parse(bytes).expect("a line in the store was parsed before");
+        let span = write_card(&parsed, out);
+        self.line = line;
+        span
+    }
+
+    /// Formats into the core's own text buffer and lends it out; give it back to `self.text`.
+    pub(super) fn write_text(&mut self, text: fmt::Arguments<'_>) -> Vec<u8> {
+        let mut buffer = core::mem::take(&mut self.text);
+        buffer.clear();
+        buffer.write_fmt(text).expect("a Vec takes everything");
+        buffer
+    }
+}
+
+/// A number for a word; the same in every run.
+pub(super) fn hash(word: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(word);
+    hasher.finish()
+}
+
+/// TAB-separated fields as they came, still escaped; a field beyond [`FIELD_BYTES_MAX`] is left
+/// empty rather than cut, since a cut name would be another name.
+fn write_card(parsed: &HibernateLine<'_>, out: &mut Actions) -> Span {
+    if out.room() < CARDS_ROOM_BYTES {
+        return Span::default();
+    }
+    let at = out.bytes.len();
+    let bytes = &mut out.bytes;
+    field(bytes, Some(parsed.username));
+    field(bytes, parsed.session);
+    field(bytes, parsed.mailbox);
+    number(bytes, parsed.lip);
+    number(bytes, parsed.lport);
+    number(bytes, parsed.rip);
+    number(bytes, parsed.rport);
+    number(bytes, parsed.uid);
+    number(bytes, parsed.gid);
+    field(bytes, Some(parsed.log_prefix));
+    field(bytes, parsed.stats);
+    field(bytes, parsed.userdb_fields);
+    bytes.pop();
+    Span { at: at as u32, count: (bytes.len() - at) as u32 }
+}
+
+fn field(bytes: &mut Vec<u8>, value: Option<&[u8]>) {
+    let value = value.filter(|value| value.len() <= FIELD_BYTES_MAX);
+    bytes.extend_from_slice(value.unwrap_or(b""));
+    bytes.push(b'\t');
+}
+
+fn number(bytes: &mut Vec<u8>, value: Option<impl fmt::Display>) {
+    if let Some(value) = value {
+        write!(bytes, "{value}").expect("a Vec takes everything");
+    }
+    bytes.push(b'\t');
+}
+
+/// Cards leave this much of the arena to what is sent: a megabyte, more than a step can send.
+pub(super) const CARDS_ROOM_BYTES: usize = (1 << 20) + CARD_BYTES_MAX;
+
+const FIELD_BYTES_MAX: usize = 2048;
+/// Six words and six numbers, each with its TAB.
+const CARD_BYTES_MAX: usize = 6 * (FIELD_BYTES_MAX + 1) + 6 * 48;

@@ -1,0 +1,85 @@
+//! Good-byes: cancel, tell, join, close. A close never goes out while anything is in flight.
+
+use super::Core;
+use super::client::SendKind;
+use crate::action::Actions;
+use crate::record::{Flag, NIL};
+use crate::report::Goodbye;
+use crate::ring::Op;
+use crate::state::{Event, State};
+use crate::token::Kind;
+
+impl Core {
+    /// The client goes, for the reason that its record has. From any state that is ours.
+    pub(super) fn leave(&mut self, slot: u32, event: Event, out: &mut Actions) {
+        assert!(self.slots[slot].has(Flag::Doomed), "nobody goes without a reason");
+        if self.state(slot) == State::Joining {
+            self.in_flight -= 1;
+        }
+        let next = self.turn(slot, event);
+        assert_eq!(next, State::Leaving);
+        self.queue.remove(slot);
+        self.wheel.disarm(&mut self.slots, slot);
+        self.unwatch(slot, out);
+        self.disarm_client(slot, out);
+        self.disarm_notify(slot, out);
+        self.try_depart(slot, out);
+    }
+
+    /// An operator ends a session: now if it is ours, else at the next moment it is.
+    /// `true` when the client will be told.
+    pub(super) fn dismiss(&mut self, slot: u32, why: Goodbye, out: &mut Actions) -> bool {
+        match self.state(slot) {
+            State::Asleep | State::Queued | State::Joining => {
+                self.slots[slot].doom(why);
+                self.leave(slot, Event::Kick, out);
+                true
+            }
+            State::Given | State::Handed => {
+                self.turn(slot, Event::Kick);
+                self.slots[slot].doom(why);
+                true
+            }
+            State::Free | State::Offered | State::Leaving => false,
+        }
+    }
+
+    /// Tells the client, then closes once nothing is in flight.
+    pub(super) fn try_depart(&mut self, slot: u32, out: &mut Actions) {
+        assert_eq!(self.state(slot), State::Leaving);
+        if self.slots[slot].has(Flag::Send) {
+            return;
+        }
+        if self.slots[slot].take_bye() && self.may_say_bye(slot) {
+            let bye: &[u8] = match self.slots[slot].goodbye() {
+                Goodbye::Kicked => b"* BYE User kicked.\r\n",
+                Goodbye::Waited => b"* BYE No worker took this session in time.\r\n",
+                _ => b"* BYE Server shutting down.\r\n",
+            };
+            self.send(slot, SendKind::Bye, bye, out);
+        }
+        if !self.slots[slot].is_joined() {
+            return;
+        }
+        self.retire(slot, out);
+        let why = self.slots[slot].goodbye();
+        self.report_goodbye(slot, why, out);
+        out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
+        self.turn(slot, Event::Depart);
+        self.release(slot);
+    }
+
+    /// Half a line of ours in the client's ears must not run into a BYE.
+    fn may_say_bye(&self, slot: u32) -> bool {
+        self.sends.len() < self.sends.capacity() && !self.cold.has_output(self.slots[slot].cold)
+    }
+
+    /// The slot is let again.
+    pub(super) fn release(&mut self, slot: u32) {
+        assert_eq!(self.state(slot), State::Free);
+        self.wheel.disarm(&mut self.slots, slot);
+        let chain = core::mem::replace(&mut self.slots[slot].cold, NIL);
+        self.cold.close(chain);
+        self.slots.release(slot);
+    }
+}

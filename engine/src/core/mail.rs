@@ -1,0 +1,214 @@
+//! What happens to mailboxes, and who is owed a wake for it.
+
+use torpor_handoff::queue::Class;
+
+use super::Core;
+use crate::action::{Action, Actions};
+use crate::limits::WAKES_PER_STEP;
+use crate::mailboxes::{Changed, WATCHES_MAX, Watch};
+use crate::record::{Flag, NIL};
+use crate::ring::{Completion, Op};
+use crate::state::{Event, State};
+use crate::token::Kind;
+use crate::watch::{WatchEvent, WatchOrder, events};
+
+/// Events of watches that nobody is known to sleep on, while adoptions are under way: the event
+/// may reach us before the watcher's reply does.
+pub(super) struct Orphans {
+    under_way: u32,
+    wds: [i32; ORPHANS_MAX],
+    count: usize,
+    /// More came than can be remembered: every adoption under way counts as changed.
+    overflow: bool,
+}
+
+impl Orphans {
+    pub(super) fn new() -> Self {
+        Self { under_way: 0, wds: [0; ORPHANS_MAX], count: 0, overflow: false }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.under_way += 1;
+    }
+
+    pub(super) fn end(&mut self) {
+        assert!(self.under_way > 0);
+        self.under_way -= 1;
+        if self.under_way == 0 {
+            (self.count, self.overflow) = (0, false);
+        }
+    }
+
+    fn remember(&mut self, wd: i32) {
+        if self.under_way == 0 || self.wds[..self.count].contains(&wd) {
+            return;
+        }
+        match self.count < ORPHANS_MAX {
+            true => {
+                self.wds[self.count] = wd;
+                self.count += 1;
+            }
+            false => self.overflow = true,
+        }
+    }
+
+    fn remember_all(&mut self) {
+        self.overflow |= self.under_way > 0;
+    }
+
+    fn knows(&self, wds: &[i32]) -> bool {
+        self.overflow || self.wds[..self.count].iter().any(|wd| wds.contains(wd))
+    }
+}
+
+impl Core {
+    /// The shared inotify instance has spoken.
+    pub(super) fn watched(&mut self, done: &Completion, bytes: &[u8], out: &mut Actions) {
+        if done.result > 0 {
+            for event in events(done.bytes.of(bytes)) {
+                self.watch_event(event);
+            }
+        } else if done.result < 0 && done.result != -libc::ENOBUFS {
+            // Whatever went wrong, events may be missing.
+            self.trouble(-done.result, out);
+            self.everything_changed();
+        }
+        if !done.more {
+            out.ring(Op::ReadWatch { token: done.token });
+        }
+    }
+
+    fn watch_event(&mut self, event: WatchEvent) {
+        self.counters.watch_events += 1;
+        if event.is_overflow() {
+            self.counters.watch_overflows += 1;
+            self.everything_changed();
+        } else if !self.mailboxes.mark_changed(event.wd) {
+            self.orphans.remember(event.wd);
+        }
+    }
+
+    fn everything_changed(&mut self) {
+        self.mailboxes.mark_all_changed();
+        self.orphans.remember_all();
+    }
+
+    /// The watches of a client that is being hibernated are on the shared instance.
+    pub(super) fn watch_shared(
+        &mut self,
+        slot: u32,
+        wds: &[i32],
+        changed: bool,
+        out: &mut Actions,
+    ) {
+        let end = wds.iter().position(|wd| *wd < 0).unwrap_or(wds.len());
+        let wds = &wds[..end];
+        let mut changed = changed || self.orphans.knows(wds);
+        if wds.is_empty() || !self.mailboxes.join(&mut self.slots, slot, wds) {
+            // Nowhere to sleep: better one wake too many than one too few.
+            changed = true;
+            for wd in wds {
+                out.push(Action::Watch(WatchOrder::Release { wd: *wd, adoptions: 1 }));
+            }
+        }
+        if changed {
+            self.turn(slot, Event::Change);
+            self.slots[slot].set(Flag::Changed);
+        }
+    }
+
+    /// Wakes the sleepers of changed mailboxes, a bounded number a step.
+    pub(super) fn wake_changed(&mut self, out: &mut Actions) {
+        for _ in 0..WAKES_PER_STEP {
+            match self.mailboxes.next_changed() {
+                Some(Changed::Sleeper(slot)) => {
+                    self.unwatch(slot, out);
+                    self.slots[slot].set(Flag::Changed);
+                    match self.state(slot) {
+                        State::Asleep => self.changed(slot, out),
+                        // Ours soon, but not yet: the flag is looked at when it settles.
+                        State::Offered | State::Given => {
+                            self.turn(slot, Event::Change);
+                        }
+                        state => panic!("a watching client in {state:?}"),
+                    }
+                }
+                Some(Changed::Empty(watches)) => release(&watches, out),
+                None => return,
+            }
+        }
+        self.busy |= self.mailboxes.has_changed();
+    }
+
+    /// The mailbox of a sleeping client changed.
+    pub(super) fn changed(&mut self, slot: u32, out: &mut Actions) {
+        assert!(self.slots[slot].has(Flag::Changed));
+        self.wake(slot, Event::Change, Class::Change, out);
+    }
+
+    /// The client sleeps on no mailbox any more.
+    pub(super) fn unwatch(&mut self, slot: u32, out: &mut Actions) {
+        if self.slots[slot].mailbox != NIL {
+            let watches = self.mailboxes.leave(&mut self.slots, slot);
+            release(&watches, out);
+        }
+    }
+
+    /// Polls a notify descriptor that could not be adopted.
+    pub(super) fn arm_notify(&mut self, slot: u32, out: &mut Actions) {
+        let record = &mut self.slots[slot];
+        if record.has(Flag::Kept) && !record.has(Flag::Notify) {
+            record.set(Flag::Notify);
+            self.counters.notify_kept += 1;
+            out.ring(Op::PollNotify { token: self.token(Kind::Notify, slot), slot });
+        }
+    }
+
+    pub(super) fn disarm_notify(&mut self, slot: u32, out: &mut Actions) {
+        let record = &mut self.slots[slot];
+        if record.has(Flag::Notify) && !record.has(Flag::NotifyCancel) {
+            record.set(Flag::NotifyCancel);
+            let target = self.token(Kind::Notify, slot);
+            out.ring(Op::Cancel { token: self.token(Kind::CancelNotify, slot), target });
+        }
+    }
+
+    /// Any readability, and any error, means a change; the events themselves are not looked at.
+    pub(super) fn notified(&mut self, done: &Completion, out: &mut Actions) {
+        let slot = self.slot_of(done);
+        assert!(self.slots[slot].has(Flag::Notify) && !done.more);
+        self.slots[slot].clear(Flag::Notify);
+        self.counters.notify_kept -= 1;
+        if self.state(slot) == State::Asleep {
+            // Nobody has cancelled it, whatever the result says.
+            self.slots[slot].set(Flag::Changed);
+            self.changed(slot, out);
+        }
+        self.joined(slot, out);
+    }
+
+    pub(super) fn notify_cancelled(&mut self, done: &Completion, out: &mut Actions) {
+        let slot = self.slot_of(done);
+        assert!(self.slots[slot].has(Flag::NotifyCancel));
+        self.slots[slot].clear(Flag::NotifyCancel);
+        self.joined(slot, out);
+    }
+
+    /// A kept notify descriptor goes to the watcher, which closes it where that holds nobody up.
+    pub(super) fn retire(&mut self, slot: u32, out: &mut Actions) {
+        if self.slots[slot].has(Flag::Kept) {
+            assert!(!self.slots[slot].has(Flag::Notify), "retired with a poll in flight");
+            self.slots[slot].clear(Flag::Kept);
+            out.push(Action::Watch(WatchOrder::Retire { slot }));
+        }
+    }
+}
+
+fn release(watches: &[Watch; WATCHES_MAX], out: &mut Actions) {
+    for watch in watches.iter().filter(|watch| watch.wd >= 0) {
+        let (wd, adoptions) = (watch.wd, watch.adoptions);
+        out.push(Action::Watch(WatchOrder::Release { wd, adoptions }));
+    }
+}
+
+const ORPHANS_MAX: usize = 64;

@@ -1,0 +1,236 @@
+//! A hibernate line becomes a client: checks, slot, adoption of its watches, the last `+`.
+
+use torpor_handoff::line::HibernateLine;
+
+use super::conn::{Stage, Word};
+use super::{Core, card};
+use crate::action::{Action, Actions};
+use crate::cold::BLOCK_BYTES;
+use crate::keepalive;
+use crate::limits::COLD_BLOCKS_PER_SLOT;
+use crate::record::{Flag, NIL};
+use crate::report::{Event as Said, Goodbye};
+use crate::ring::{Op, Passed, PassedKind};
+use crate::state::Event;
+use crate::token::Kind;
+use crate::watch::{Adopted, Adoption, WatchOrder};
+
+impl Core {
+    /// Bytes of the hibernate line; the piece ends at its LF, if that has come.
+    pub(super) fn feed_line(&mut self, conn: usize, piece: &[u8], out: &mut Actions) {
+        if self.conns[conn].chain == NIL {
+            match self.cold_has_room(0).then(|| self.cold.open()).flatten() {
+                Some(chain) => self.conns[conn].chain = chain,
+                None => return self.refuse_full(conn, b"full: cold_blocks_max is reached", out),
+            }
+        }
+        let chain = self.conns[conn].chain;
+        let bytes = self.cold.line_bytes(chain) + piece.len();
+        if bytes > self.limits.line_bytes_max as usize {
+            return self.refuse(conn, b"Line is longer than line_bytes_max", out);
+        }
+        if !self.cold_has_room(piece.len()) || !self.cold.append_line(chain, piece) {
+            return self.refuse_full(conn, b"full: cold_blocks_max is reached", out);
+        }
+        if piece.ends_with(b"\n") {
+            let mut line = core::mem::take(&mut self.line);
+            line.clear();
+            self.cold.read_line(chain, &mut line);
+            self.offer(conn, &line, out);
+            self.line = line;
+        }
+    }
+
+    /// A whole line has come. Checks everything that can be checked before the client is ours.
+    fn offer(&mut self, conn: usize, line: &[u8], out: &mut Actions) {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let parsed = match HibernateLine::parse(line) {
+            Ok(parsed) => parsed,
+            Err(why) => {
+                let prefix = "Failed to parse client input";
+                let text = self.write_text(format_args!("{prefix}: {why}"));
+                self.refuse(conn, &text, out);
+                self.text = text;
+                return;
+            }
+        };
+        let passed = match self.conns[conn].passed {
+            [Some(passed), None] => passed,
+            [None, _] => return self.refuse(conn, b"IMAP client fd not received", out),
+            _ => return self.refuse(conn, b"Two descriptors received, one expected", out),
+        };
+        if let Err(why) = check_client(&parsed, &passed) {
+            return self.refuse(conn, why, out);
+        }
+        if self.stop.is_some() {
+            return self.refuse(conn, b"Server shutting down", out);
+        }
+        let Some(slot) = self.slots.claim() else {
+            return self.refuse_full(conn, b"full: slots_max is reached", out);
+        };
+        self.conns[conn].passed = [None, None];
+        self.conns[conn].slot = slot;
+        self.admit(conn, slot, &parsed, &passed);
+        out.ring(Op::SeatClient { passed, slot });
+        if parsed.notify_fd {
+            self.conns[conn].stage = Stage::Notify;
+            self.say(conn, Word::Plus, out);
+        } else {
+            self.conns[conn].stage = Stage::Settling;
+            self.say(conn, Word::LastPlus, out);
+        }
+    }
+
+    /// Fills the record of a client that is offered.
+    fn admit(&mut self, conn: usize, slot: u32, parsed: &HibernateLine<'_>, passed: &Passed) {
+        self.turn(slot, Event::Offer);
+        let chain = core::mem::replace(&mut self.conns[conn].chain, NIL);
+        let secs = parsed.idle_notify_interval_secs.min(u32::from(u16::MAX)) as u16;
+        let mut user = core::mem::take(&mut self.text);
+        user.clear();
+        torpor_handoff::line::unescape_into(&mut user, parsed.username);
+        let record = &mut self.slots[slot];
+        record.cold = chain;
+        record.started_us = self.now.wall_us;
+        record.user_hash = card::hash(parsed.username) as u32;
+        record.keepalive_secs = secs;
+        record.keepalive_phase = keepalive::phase(parsed.rip, &user, secs);
+        self.text = user;
+        if passed.kind == PassedKind::Unix {
+            record.set(Flag::Unix);
+        }
+        if parsed.multiplex_ostream {
+            record.set(Flag::Multiplex);
+        }
+        if parsed.idle_cmd {
+            record.set(Flag::Idle);
+        }
+        if let Some(session) = parsed.session {
+            self.awake.remove(card::hash(session));
+        }
+    }
+
+    /// The empty line that carries the notify descriptor.
+    pub(super) fn feed_notify(&mut self, conn: usize, piece: &[u8], out: &mut Actions) {
+        if !matches!(piece, b"\n" | b"\r\n" | b"\r") {
+            return self.refuse(conn, b"Expected empty notify fd line", out);
+        }
+        if piece == b"\r" {
+            return;
+        }
+        let passed = match self.conns[conn].passed {
+            [Some(passed), None] => passed,
+            [None, _] => return self.refuse(conn, b"IMAP notify fd not received", out),
+            _ => return self.refuse(conn, b"Two notify descriptors received, one expected", out),
+        };
+        if !matches!(passed.kind, PassedKind::Inotify | PassedKind::Pollable) {
+            return self.refuse(conn, b"notify_fd is not an inotify descriptor", out);
+        }
+        let entry = &mut self.conns[conn];
+        entry.passed = [None, None];
+        entry.stage = Stage::Adopting;
+        let (slot, generation) = (entry.slot, self.slots[entry.slot].generation);
+        self.orphans.begin();
+        let late_change_ms = self.knobs.late_change_ms as u32;
+        out.push(Action::Watch(WatchOrder::Adopt { passed, slot, generation, late_change_ms }));
+    }
+
+    /// The watcher has replied.
+    pub(super) fn adopted(&mut self, adopted: Adopted, out: &mut Actions) {
+        let slot = adopted.slot;
+        assert!(self.slots.is_current(slot, adopted.generation), "an adoption is waited for");
+        let found = self.conns.iter().find(|(_, entry)| entry.slot == slot);
+        let conn = found.map(|(conn, _)| conn).expect("its connection waits");
+        assert_eq!(self.conns[conn].stage, Stage::Adopting);
+        match adopted.outcome {
+            Adoption::Shared { wds, changed } => self.watch_shared(slot, &wds, changed, out),
+            Adoption::Kept => self.slots[slot].set(Flag::Kept),
+        }
+        self.orphans.end();
+        if self.conns[conn].ended {
+            return self.break_off(conn, b"Connection closed during the hand-over", out);
+        }
+        self.conns[conn].stage = Stage::Settling;
+        self.say(conn, Word::LastPlus, out);
+    }
+
+    /// The last `+` is out: the client is ours, though we keep our hands off it until the worker
+    /// has closed.
+    pub(super) fn given(&mut self, conn: usize, out: &mut Actions) {
+        let slot = self.conns[conn].slot;
+        self.turn(slot, Event::Give);
+        self.counters.hibernated += 1;
+        self.report(Said::Hibernated, slot, out);
+        let entry = &mut self.conns[conn];
+        entry.stage = Stage::Settled;
+        entry.since_ms = self.now.mono_ms;
+        if entry.ended {
+            self.settle(conn, out);
+        }
+    }
+
+    /// The worker has closed: the client sleeps.
+    pub(super) fn settle(&mut self, conn: usize, out: &mut Actions) {
+        let slot = core::mem::replace(&mut self.conns[conn].slot, NIL);
+        self.close(conn, out);
+        self.turn(slot, Event::Settle);
+        self.arm_client(slot, out);
+        self.arm_notify(slot, out);
+        self.arm_beat(slot);
+        if self.stop.is_some() {
+            self.slots[slot].doom(Goodbye::Shutdown);
+        }
+        if self.slots[slot].has(Flag::Doomed) {
+            self.leave(slot, Event::Kick, out);
+        } else if self.slots[slot].has(Flag::Changed) {
+            self.changed(slot, out);
+        }
+    }
+
+    /// The worker keeps its client: our copies go.
+    pub(super) fn forget_offer(&mut self, conn: usize, out: &mut Actions) {
+        let entry = &mut self.conns[conn];
+        for passed in core::mem::take(&mut entry.passed).into_iter().flatten() {
+            out.ring(Op::Drop { passed });
+        }
+        let (chain, slot) = (entry.chain, entry.slot);
+        (entry.chain, entry.slot) = (NIL, NIL);
+        if chain != NIL {
+            self.cold.close(chain);
+        }
+        if slot != NIL {
+            self.turn(slot, Event::Withdraw);
+            self.unwatch(slot, out);
+            self.retire(slot, out);
+            out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
+            self.release(slot);
+        }
+    }
+
+    /// Refusing is always safe; dropping never is.
+    fn refuse_full(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
+        self.counters.refused_full += 1;
+        self.refuse(conn, reason, out);
+    }
+
+    /// Every client may come to need blocks of its own for input, output and a longer tag; what
+    /// is promised to those who are here is not given to newcomers.
+    fn cold_has_room(&self, bytes: usize) -> bool {
+        let promised = (self.slots.used() as usize + 1) * COLD_BLOCKS_PER_SLOT as usize;
+        self.cold.has_room(bytes + promised * BLOCK_BYTES)
+    }
+}
+
+/// The descriptor must be a connected stream, and the very one that the line speaks of.
+fn check_client(parsed: &HibernateLine<'_>, passed: &Passed) -> Result<(), &'static [u8]> {
+    if !matches!(passed.kind, PassedKind::Tcp | PassedKind::Unix) {
+        return Err(b"IMAP client fd is not a connected stream socket");
+    }
+    let claimed = parsed.peer.filter(|peer| peer.ino != 0);
+    let matches = claimed.is_none_or(|peer| {
+        (peer.ino, peer.dev_major, peer.dev_minor)
+            == (passed.inode, passed.dev_major, passed.dev_minor)
+    });
+    if matches { Ok(()) } else { Err(b"peer_ino does not name the IMAP client fd received") }
+}

@@ -1,0 +1,242 @@
+//! The way back: queue, join, handoff, reply.
+
+use torpor_handoff::line::{Wakeup, unhibernate};
+use torpor_handoff::message::{Cause as Unsent, Outcome, Reply};
+use torpor_handoff::queue::Class;
+
+use super::{Core, card};
+use crate::action::{Action, Actions};
+use crate::record::Flag;
+use crate::report::{Cause, Event as Said, Goodbye};
+use crate::state::{Event, State};
+
+impl Core {
+    /// The client is owed a wake, for this reason.
+    pub(super) fn wake(&mut self, slot: u32, event: Event, class: Class, out: &mut Actions) {
+        let before = self.state(slot);
+        self.turn(slot, event);
+        match before {
+            State::Asleep => {
+                match (event, class) {
+                    (Event::Input, _) => self.counters.wakes_input += 1,
+                    (Event::Cut, _) => self.counters.wakes_cut += 1,
+                    _ => self.counters.wakes_change += 1,
+                }
+                self.unwatch(slot, out);
+                self.disarm_notify(slot, out);
+                self.queued_ms[slot as usize] = self.now.mono_ms;
+                self.queue.push(slot, class, self.slots[slot].user_hash, self.now.mono_ms);
+            }
+            State::Queued if class == Class::Input => self.queue.promote(slot),
+            _ => {}
+        }
+        if self.slots[slot].has(Flag::Input) {
+            // The rest stays in the socket, for the worker; a flood costs the flooder alone.
+            self.disarm_client(slot, out);
+        }
+    }
+
+    /// Lets go as many as the workers sustain, people first, oldest first, fair per user.
+    pub(super) fn grant(&mut self, out: &mut Actions) {
+        let now_ms = self.now.mono_ms;
+        while self.in_flight < self.window.open(now_ms)
+            && self.in_flight + self.awake.count() < self.knobs.workers_max
+            && !self.parcels.is_empty()
+            && let Some(slot) = self.queue.pop(now_ms)
+        {
+            self.turn(slot, Event::Grant);
+            self.in_flight += 1;
+
+            self.disarm_client(slot, out);
+            self.disarm_notify(slot, out);
+            self.try_dispatch(slot, out);
+        }
+    }
+
+    /// Gives the client to the handoff thread, once the kernel holds nothing of it.
+    pub(super) fn try_dispatch(&mut self, slot: u32, out: &mut Actions) {
+        if !self.slots[slot].is_joined() {
+            return;
+        }
+        self.retire(slot, out);
+        self.wheel.disarm(&mut self.slots, slot);
+        let mut parcel = self.parcels.pop().expect("granted only while there is a parcel");
+        self.render(slot, &mut parcel);
+        self.turn(slot, Event::Join);
+        let generation = self.slots[slot].generation;
+        out.push(Action::Wake { slot, generation, parcel });
+    }
+
+    /// The request line: the words as they came, and what has happened since.
+    fn render(&mut self, slot: u32, parcel: &mut Vec<u8>) {
+        let record = &self.slots[slot];
+        let (line, input, text) = (&mut self.line, &mut self.input, &mut self.text);
+        for buffer in [&mut *line, &mut *input, &mut *text, parcel] {
+            buffer.clear();
+        }
+        self.cold.read_line(record.cold, line);
+        input.extend_from_slice(if record.has(Flag::Input) { b"" } else { record.input() });
+        self.cold.read_input(record.cold, input);
+        self.cold.read_output(record.cold, text);
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let wakeup = Wakeup {
+            hibernation_started_us: record.started_us,
+            tag: None,
+            client_input: input,
+            client_output: text,
+            // The worker parses DONE itself: exactly what a session that never slept does.
+            idle_continue: record.has(Flag::Idle),
+            input_bytes: u64::from(record.bytes_in),
+            output_bytes: u64::from(record.bytes_out),
+        };
+        unhibernate::render(parcel, line, &wakeup);
+    }
+
+    /// The handoff thread is done with a client.
+    pub(super) fn reply(&mut self, reply: Reply, out: &mut Actions) {
+        let Reply { slot, generation, outcome, parcel } = reply;
+        assert!(self.slots.is_current(slot, generation), "a handed slot waits for its reply");
+        assert_eq!(self.state(slot), State::Handed);
+        self.in_flight -= 1;
+        match outcome {
+            Outcome::Taken => self.taken(slot, out),
+            Outcome::Lost => {
+                self.window.refused();
+                self.report_goodbye(slot, Goodbye::Lost, out);
+                self.turn(slot, Event::Lose);
+                self.release(slot);
+            }
+            Outcome::Refused | Outcome::Gone | Outcome::Unsent(_) => {
+                self.came_back(slot, outcome, &parcel, out);
+            }
+        }
+        let mut parcel = parcel;
+        parcel.clear();
+        self.parcels.push(parcel);
+    }
+
+    fn taken(&mut self, slot: u32, out: &mut Actions) {
+        self.window.taken();
+        self.moved_ms = self.now.mono_ms;
+        self.counters.unhibernated += 1;
+        let cause = self.cause(slot);
+        self.report(Said::Unhibernated(cause), slot, out);
+        let session = self.session_hash(slot);
+        self.awake.add(session, self.now.mono_ms);
+        self.turn(slot, Event::Take);
+        self.release(slot);
+    }
+
+    /// Still ours, by the fate table of `docs/ARCHITECTURE.md`: tried again.
+    fn came_back(&mut self, slot: u32, outcome: Outcome, reason: &[u8], out: &mut Actions) {
+        let now_ms = self.now.mono_ms;
+        match outcome {
+            Outcome::Unsent(Unsent::Absent(_) | Unsent::Full) => {
+                self.window.absent(now_ms);
+                self.counters.retried_unsent += 1;
+            }
+            Outcome::Unsent(_) => {
+                self.window.refused();
+                self.counters.retried_unsent += 1;
+            }
+            Outcome::Refused => {
+                self.window.refused();
+                self.counters.retried_refused += 1;
+            }
+            _ => {
+                self.window.refused();
+                self.counters.retried_gone += 1;
+            }
+        }
+        self.report_reason(Said::Retried(outcome), slot, reason, out);
+        self.turn(slot, Event::Return);
+        let class = match self.slots[slot].has(Flag::Input) {
+            true => Class::Input,
+            false => Class::Change,
+        };
+        let queued_ms = self.queued_ms[slot as usize];
+        self.queue.push(slot, class, self.slots[slot].user_hash, queued_ms);
+        if self.slots[slot].has(Flag::Doomed) {
+            return self.leave(slot, Event::Kick, out);
+        }
+        let waited_ms = now_ms - queued_ms;
+        let limit_ms = self.wait_ms_max(slot);
+        if outcome == Outcome::Refused && limit_ms > 0 && waited_ms > limit_ms {
+            // The workers run, and refuse this one: waiting longer changes nothing.
+            return self.give_up(slot, out);
+        }
+        self.queue.rest(slot, now_ms + self.rest_ms(slot, outcome, waited_ms));
+        self.arm_client(slot, out);
+        self.arm_beat(slot);
+    }
+
+    /// Doubles by itself: as long again as half of what it has waited already. The slot number
+    /// spreads those who came together.
+    fn rest_ms(&self, slot: u32, outcome: Outcome, waited_ms: u64) -> u64 {
+        let most_ms = match outcome {
+            // The others' fault, and soon over: nobody waits for long after a worker's return.
+            Outcome::Unsent(_) => self.knobs.retry_ms_max.min(UNSENT_REST_MS_MAX),
+            _ => self.knobs.retry_ms_max,
+        };
+        let least_ms = self.knobs.retry_ms_min.min(most_ms);
+        let rest_ms = (waited_ms / 2).clamp(least_ms, most_ms);
+        rest_ms - rest_ms * u64::from(slot % 8) / 32
+    }
+
+    /// Those who have waited for too long while nothing moved.
+    pub(super) fn sweep_waiting(&mut self, out: &mut Actions) {
+        let now_ms = self.now.mono_ms;
+        let Some(oldest_ms) = self.queue.oldest_ms() else { return };
+        let limits = [self.knobs.input_wait_ms_max, self.knobs.change_wait_ms_max];
+        let Some(least_ms) = limits.into_iter().filter(|limit| *limit > 0).min() else { return };
+        if now_ms - oldest_ms.max(self.moved_ms) <= least_ms {
+            return;
+        }
+        for slot in 0..self.slots.end() {
+            if self.state(slot) != State::Queued || out.list.len() > GIVE_UPS_ACTIONS_MAX {
+                continue;
+            }
+            let limit_ms = self.wait_ms_max(slot);
+            let waited_ms = now_ms - self.queued_ms[slot as usize].max(self.moved_ms);
+            if limit_ms > 0 && waited_ms > limit_ms {
+                self.give_up(slot, out);
+            }
+        }
+    }
+
+    fn give_up(&mut self, slot: u32, out: &mut Actions) {
+        self.slots[slot].doom(Goodbye::Waited);
+        self.leave(slot, Event::GiveUp, out);
+    }
+
+    fn wait_ms_max(&self, slot: u32) -> u64 {
+        match self.slots[slot].has(Flag::Input) {
+            true => self.knobs.input_wait_ms_max,
+            false => self.knobs.change_wait_ms_max,
+        }
+    }
+
+    fn cause(&self, slot: u32) -> Cause {
+        let record = &self.slots[slot];
+        match (record.has(Flag::Input), record.has(Flag::Changed)) {
+            (true, _) => Cause::Input,
+            (false, true) => Cause::Change,
+            (false, false) => Cause::Cut,
+        }
+    }
+
+    fn session_hash(&mut self, slot: u32) -> u64 {
+        self.line.clear();
+        self.cold.read_line(self.slots[slot].cold, &mut self.line);
+        let session = self.line.split(|byte| matches!(byte, b'\t' | b'\n')).skip(2);
+        let found = session.filter_map(|field| field.strip_prefix(b"session=")).last();
+        // A client without a session id is counted by its slot, until it is forgotten by age.
+        found.map_or(u64::from(slot), card::hash)
+    }
+}
+
+/// Longest rest of a client that was never sent.
+const UNSENT_REST_MS_MAX: u64 = 1000;
+/// Actions after which a sweep leaves the rest to the next one.
+const GIVE_UPS_ACTIONS_MAX: usize = 4096;
