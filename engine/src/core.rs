@@ -323,3 +323,6 @@ const PARCEL_EXTRA_BYTES: usize = 4096;
 const SWEEP_MS: u64 = 1000;
 
 const _: () = assert!(AWAKE_MAX > 0);
+
+#[cfg(test)]
+mod tests;
