@@ -15,6 +15,7 @@ impl Core {
         assert!(self.slots[slot].has(Flag::Doomed), "nobody goes without a reason");
         if self.state(slot) == State::Joining {
             self.in_flight -= 1;
+            self.window.withdrawn();
         }
         let next = self.turn(slot, event);
         assert_eq!(next, State::Leaving);

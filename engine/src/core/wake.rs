@@ -46,7 +46,7 @@ impl Core {
         {
             self.turn(slot, Event::Grant);
             self.in_flight += 1;
-
+            self.window.sent(now_ms);
             self.disarm_client(slot, out);
             self.disarm_notify(slot, out);
             self.try_dispatch(slot, out);
@@ -102,7 +102,7 @@ impl Core {
         match outcome {
             Outcome::Taken => self.taken(slot, out),
             Outcome::Lost => {
-                self.window.refused();
+                self.window.refused(self.now.mono_ms);
                 self.report_goodbye(slot, Goodbye::Lost, out);
                 self.turn(slot, Event::Lose);
                 self.release(slot);
@@ -117,7 +117,7 @@ impl Core {
     }
 
     fn taken(&mut self, slot: u32, out: &mut Actions) {
-        self.window.taken();
+        self.window.taken(self.now.mono_ms);
         self.moved_ms = self.now.mono_ms;
         self.counters.unhibernated += 1;
         let cause = self.cause(slot);
@@ -137,15 +137,15 @@ impl Core {
                 self.counters.retried_unsent += 1;
             }
             Outcome::Unsent(_) => {
-                self.window.refused();
+                self.window.refused(now_ms);
                 self.counters.retried_unsent += 1;
             }
             Outcome::Refused => {
-                self.window.refused();
+                self.window.refused(now_ms);
                 self.counters.retried_refused += 1;
             }
             _ => {
-                self.window.refused();
+                self.window.refused(now_ms);
                 self.counters.retried_gone += 1;
             }
         }
