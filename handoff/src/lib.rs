@@ -4,4 +4,5 @@ pub mod line;
 pub mod message;
 mod outcome;
 pub mod queue;
+pub mod sys;
 pub mod window;
