@@ -1,6 +1,7 @@
 //! The handoff of torpor.
 
 pub mod line;
+pub mod master;
 pub mod message;
 mod outcome;
 pub mod queue;
