@@ -218,6 +218,11 @@ pub const PASSED_MAX: usize = 2;
 /// Bytes that one recvmsg on a hibernate connection brings at most. A line of Dovecot 2.4 has
 /// about 830.
 pub const CONN_RECV_BYTES: usize = 4096;
+/// Bytes of one [`Op::SendConn`] at most.
+pub const CONN_SEND_BYTES: usize = 512;
+/// Bytes of one [`Op::SendClient`] at most: the longest tag with `OK Idle completed.` and
+/// `+ idling` behind it.
+pub const SEND_BYTES: usize = 256;
 /// Bytes that one multishot arm of a client brings before the kernel ends it, rounded up to
 /// whole buffers of [`CLIENT_BUFFER_BYTES`]. Dovecot's input limit: `DONE CRLF <tag> IDLE CRLF`.
 pub const CLIENT_RECV_BYTES: usize = 141;
@@ -225,4 +230,5 @@ pub const CLIENT_RECV_BYTES: usize = 141;
 pub const CLIENT_BUFFER_BYTES: usize = 160;
 
 const _: () = assert!(CLIENT_BUFFER_BYTES >= CLIENT_RECV_BYTES);
+const _: () = assert!(SEND_BYTES >= crate::limits::TAG_BYTES_MAX + 64);
 const _: () = assert!(WATCHES_PER_NOTIFY_MAX >= 2, "Maildir needs new and cur");
