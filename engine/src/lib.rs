@@ -42,3 +42,6 @@ pub mod ring;
 // The machine, and the loop around it.
 pub mod core;
 pub mod drive;
+
+// The kernel.
+pub mod sys;

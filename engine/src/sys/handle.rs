@@ -1,0 +1,54 @@
+//! The two calls of the watcher that nix does not wrap.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use super::own::own;
+
+/// Opens the inode that a file handle names on the filesystem of `mount`, O_PATH, as
+/// open_by_handle_at(2). EPERM: no CAP_DAC_READ_SEARCH; ESTALE: the inode is gone.
+pub fn open_by_handle(mount: BorrowedFd, handle: &FileHandle) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let image = std::ptr::from_ref(handle).cast_mut().cast();
+    // SAFETY: nix has no open_by_handle_at. `FileHandle` has the layout of struct file_handle
+    // (asserted below), its byte count is at most the room behind it, and the kernel only reads.
+    let raw = unsafe { libc::open_by_handle_at(mount.as_raw_fd(), image, flags) };
+    if raw < 0 { Err(io::Error::last_os_error()) } else { Ok(own(raw)) }
+}
+
+/// Removes the watch `wd`, as inotify_rm_watch(2). EINVAL: the kernel has removed it before.
+pub fn remove_watch(inotify: impl AsFd, wd: i32) -> io::Result<()> {
+    let raw = inotify.as_fd().as_raw_fd();
+    // SAFETY: nix makes its WatchDescriptor only from its own add_watch, but here the number
+    // comes from fdinfo. The call reads no memory of ours.
+    let result = unsafe { libc::inotify_rm_watch(raw, wd) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// An inode's name on its filesystem: struct file_handle with room for the largest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct FileHandle {
+    bytes: u32,
+    kind: i32,
+    name: [u8; HANDLE_BYTES_MAX],
+}
+
+impl FileHandle {
+    /// `None` when the name is empty or longer than the kernel's limit.
+    pub fn new(kind: i32, name: &[u8]) -> Option<Self> {
+        if name.is_empty() || name.len() > HANDLE_BYTES_MAX {
+            return None;
+        }
+        let mut room = [0; HANDLE_BYTES_MAX];
+        room[..name.len()].copy_from_slice(name);
+        Some(Self { bytes: name.len() as u32, kind, name: room })
+    }
+}
+
+/// MAX_HANDLE_SZ of linux/exportfs.h.
+const HANDLE_BYTES_MAX: usize = 128;
+
+const _: () = assert!(std::mem::offset_of!(FileHandle, name) == size_of::<libc::file_handle>());
+const _: () = assert!(align_of::<FileHandle>() >= align_of::<libc::file_handle>());

@@ -1,0 +1,107 @@
+//! One message block per hibernate connection: what recvmsg writes and what send reads.
+
+use std::mem::offset_of;
+use std::os::fd::RawFd;
+use std::ptr;
+
+use crate::ring::{CONN_RECV_BYTES, CONN_SEND_BYTES};
+
+use super::shared::Shared;
+
+/// The blocks of all connections.
+pub struct Messages {
+    memory: Shared,
+}
+
+/// What a recvmsg has left in its block.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Descriptor numbers, in the order in which they were sent; all of them are installed.
+    pub descriptors: Vec<RawFd>,
+    /// The kernel had to throw descriptors away (MSG_CTRUNC).
+    pub truncated: bool,
+}
+
+impl Messages {
+    /// Blocks for `conns` connections.
+    pub fn new(conns: u32) -> Self {
+        Self { memory: Shared::new(conns as usize * BLOCK_BYTES) }
+    }
+
+    /// Writes a fresh message header; the kernel has written into the last one.
+    pub fn receive_header(&self, conn: u32) -> *mut libc::msghdr {
+        let block = conn as usize * BLOCK_BYTES;
+        for at in (0..CONTROL_AT).step_by(8) {
+            self.memory.set_word(block + at, 0);
+        }
+        let set = |at: usize, word: u64| self.memory.set_word(block + at, word);
+        set(offset_of!(libc::msghdr, msg_iov), self.memory.address(block + IOVEC_AT));
+        set(offset_of!(libc::msghdr, msg_iovlen), 1);
+        set(offset_of!(libc::msghdr, msg_control), self.memory.address(block + CONTROL_AT));
+        set(offset_of!(libc::msghdr, msg_controllen), CONTROL_BYTES as u64);
+        set(IOVEC_AT + offset_of!(libc::iovec, iov_base), self.memory.address(block + BYTES_AT));
+        set(IOVEC_AT + offset_of!(libc::iovec, iov_len), CONN_RECV_BYTES as u64);
+        ptr::with_exposed_provenance_mut(self.memory.address(block) as usize)
+    }
+
+    /// Appends the bytes received and lists the descriptors that came along.
+    pub fn received(&self, conn: u32, count: usize, out: &mut Vec<u8>) -> Control {
+        assert!(count <= CONN_RECV_BYTES, "{count} bytes do not fit a message");
+        let block = conn as usize * BLOCK_BYTES;
+        self.memory.read(block + BYTES_AT, count, out);
+        let header = |at: usize| self.memory.word(block + at);
+        let flags = header(offset_of!(libc::msghdr, msg_flags)) as i32;
+        let length = header(offset_of!(libc::msghdr, msg_controllen)) as usize;
+        assert!(length <= CONTROL_BYTES, "the kernel wrote {length} bytes of control data");
+        let mut control = Vec::new();
+        if length > 0 {
+            self.memory.read(block + CONTROL_AT, length, &mut control);
+        }
+        Control { descriptors: descriptors(&control), truncated: flags & libc::MSG_CTRUNC != 0 }
+    }
+
+    /// Copies a text to be sent on `conn` and gives its address.
+    pub fn send_text(&self, conn: u32, text: &[u8]) -> *const u8 {
+        assert!(text.len() <= CONN_SEND_BYTES, "{} bytes are no short line", text.len());
+        let at = conn as usize * BLOCK_BYTES + TEXT_AT;
+        self.memory.write(at, text);
+        ptr::with_exposed_provenance(self.memory.address(at) as usize)
+    }
+
+    /// Never gives the memory back.
+    pub fn leak(&mut self) {
+        self.memory.leak();
+    }
+}
+
+/// The descriptors of every SCM_RIGHTS message in a control buffer (cmsg(3)).
+fn descriptors(control: &[u8]) -> Vec<RawFd> {
+    let number = |at: usize| control[at..at + 4].try_into().map(i32::from_ne_bytes).unwrap_or(-1);
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at + CMSG_BYTES <= control.len() {
+        let length = number(at) as usize;
+        assert!(
+            length >= CMSG_BYTES && at + length <= control.len(),
+            "the kernel wrote a control message of {length} bytes"
+        );
+        if (number(at + 8), number(at + 12)) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            found.extend((at + CMSG_BYTES..at + length).step_by(4).map(number));
+        }
+        at += length.next_multiple_of(8);
+    }
+    found
+}
+
+const IOVEC_AT: usize = size_of::<libc::msghdr>();
+const CONTROL_AT: usize = IOVEC_AT + size_of::<libc::iovec>();
+/// Room for 28 descriptors. What goes beyond the protocol's one is closed by us or, past this,
+/// by the kernel.
+const CONTROL_BYTES: usize = 128;
+const BYTES_AT: usize = CONTROL_AT + CONTROL_BYTES;
+const TEXT_AT: usize = BYTES_AT + CONN_RECV_BYTES;
+const BLOCK_BYTES: usize = TEXT_AT + CONN_SEND_BYTES;
+const CMSG_BYTES: usize = size_of::<libc::cmsghdr>();
+
+const _: () = assert!(size_of::<libc::msghdr>() == 56 && size_of::<libc::iovec>() == 16);
+const _: () = assert!(offset_of!(libc::msghdr, msg_flags) == 48, "flags begin a word");
+const _: () = assert!(CMSG_BYTES == 16 && BLOCK_BYTES.is_multiple_of(8));

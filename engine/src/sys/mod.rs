@@ -1,0 +1,17 @@
+//! The kernel's side of the engine: the only rooms of this crate with `unsafe` code.
+//!
+//! Everything here is mechanism. What is done to whom and when is the core's business; what
+//! comes in and goes out are the plain values of [`crate::ring`].
+
+pub mod handle;
+pub mod uring;
+
+mod buffers;
+mod messages;
+mod own;
+mod passed;
+mod seats;
+mod setup;
+mod shared;
+mod sqe;
+mod texts;

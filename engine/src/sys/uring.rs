@@ -1,0 +1,250 @@
+//! The kernel's ring behind [`Ring`].
+//!
+//! A place knows how many operations it has in the kernel and is only let go when there are
+//! none. Memory that an operation names stays where it is until its terminal completion.
+
+mod arrive;
+mod depart;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use io_uring::IoUring;
+use io_uring::types::{SubmitArgs, Timespec};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
+
+use crate::limits::Limits;
+use crate::ring::{Inbox, Op, Passed, Ring};
+use crate::token::Token;
+
+use super::passed::Lobby;
+use super::seats::Seats;
+use super::setup::{self, Abilities};
+use super::sqe;
+use memory::Memory;
+
+/// An io_uring with the descriptors that its operations are about. It may be made on one thread
+/// and moved to another: the first thread to [`Ring::enter`] is its one issuer for ever.
+pub struct KernelRing {
+    // First, so that it is closed before the memory below is given back.
+    uring: IoUring,
+    enabled: bool,
+    abilities: Abilities,
+    vanish_timeout_ms: u32,
+    listener: OwnedFd,
+    watch: OwnedFd,
+    doorbell: OwnedFd,
+    conns: Seats,
+    clients: Seats,
+    notifies: Seats,
+    lobby: Lobby,
+    memory: Memory,
+    /// Operations that were done without the ring and whose completions are still owed.
+    done: VecDeque<(Token, i32)>,
+    in_flight: u64,
+    overflows: u64,
+}
+
+impl KernelRing {
+    /// A ring for the listening hibernate socket, the shared inotify instance and the doorbell
+    /// (an eventfd), or one line that names what the host lacks.
+    pub fn new(
+        limits: &Limits,
+        listener: OwnedFd,
+        watch: OwnedFd,
+        doorbell: OwnedFd,
+    ) -> io::Result<Self> {
+        Self::with_abilities(limits, listener, watch, doorbell, Abilities::look()?)
+    }
+
+    /// The same with abilities given, so that the ways of older kernels can be tried on newer.
+    pub(super) fn with_abilities(
+        limits: &Limits,
+        listener: OwnedFd,
+        watch: OwnedFd,
+        doorbell: OwnedFd,
+        abilities: Abilities,
+    ) -> io::Result<Self> {
+        let uring = setup::build(limits)?;
+        // Reading a blocking inotify instance would be left to a kernel thread that cannot be
+        // cancelled while it waits.
+        for descriptor in [&watch, &doorbell] {
+            let flags = OFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFL)?);
+            fcntl(descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        }
+        let memory = Memory::new(limits);
+        memory.register(&uring.submitter())?;
+        let places = limits.slots_max as usize + limits.conns_max as usize;
+        Ok(Self {
+            uring,
+            enabled: false,
+            abilities,
+            vanish_timeout_ms: 0,
+            listener,
+            watch,
+            doorbell,
+            conns: Seats::new("connection", limits.conns_max),
+            clients: Seats::new("client", limits.slots_max),
+            notifies: Seats::new("notify descriptor", limits.slots_max),
+            lobby: Lobby::new(),
+            memory,
+            done: VecDeque::with_capacity(places),
+            in_flight: 0,
+            overflows: 0,
+        })
+    }
+
+    /// TCP clients seated from now on are given up by the kernel when what was sent to them stays
+    /// unacknowledged for this long (TCP_USER_TIMEOUT, RFC 5482; 0: the system's default), so
+    /// that a keepalive finds out who has vanished. Taken back when the client is unseated.
+    pub fn set_vanish_timeout_ms(&mut self, vanish_timeout_ms: u32) {
+        self.vanish_timeout_ms = vanish_timeout_ms;
+    }
+
+    /// The hibernate socket was bound anew. Accepts armed from now on are on this one.
+    pub fn relisten(&mut self, listener: OwnedFd) {
+        self.listener = listener;
+    }
+
+    /// Times that completions were found waiting outside of a full completion queue. They are
+    /// not lost, but the multishot operations they belong to have ended.
+    pub fn overflows(&self) -> u64 {
+        self.overflows
+    }
+
+    fn seat(&mut self, slot: u32, client: OwnedFd) {
+        if self.vanish_timeout_ms > 0 {
+            set_user_timeout(&client, self.vanish_timeout_ms);
+        }
+        self.clients.seat(slot, client);
+    }
+
+    /// What needs no kernel request: done on the spot. Closing takes as long here as it would in
+    /// the ring, and an owned descriptor cannot leak on the way.
+    fn at_once(&mut self, op: &Op) -> bool {
+        match *op {
+            Op::SeatConn { passed, conn } => self.conns.seat(conn, self.lobby.leave(passed)),
+            Op::SeatClient { passed, slot } => {
+                let client = self.lobby.leave(passed);
+                self.seat(slot, client);
+            }
+            Op::Drop { passed } => drop(self.lobby.leave(passed)),
+            Op::CloseConn { token, conn } => {
+                drop(self.conns.unseat(conn));
+                self.done.push_back((token, 0));
+            }
+            Op::CloseClient { token, slot } => {
+                drop(self.clients.unseat(slot));
+                self.done.push_back((token, 0));
+            }
+            Op::ShutClient { token, slot } => {
+                let client = self.clients.unseat(slot);
+                // Fails only when the peer has ended the connection: nobody can revive that.
+                let result = shutdown(client.as_raw_fd(), Shutdown::Both);
+                self.done.push_back((token, result.map_or_else(|errno| -(errno as i32), |()| 0)));
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Ring for KernelRing {
+    type Descriptor = OwnedFd;
+
+    fn push(&mut self, op: &Op, text: &[u8]) -> bool {
+        if self.at_once(op) {
+            return true;
+        }
+        if self.uring.submission().is_full() {
+            return false;
+        }
+        let (token, entry) = self.entry(op, text);
+        sqe::push(&mut self.uring, &entry.user_data(token.bits()));
+        self.in_flight += 1;
+        true
+    }
+
+    fn enter(&mut self, wait_ms: Option<u32>) -> io::Result<()> {
+        if !self.enabled {
+            self.uring.submitter().register_enable_rings()?;
+            self.enabled = true;
+        }
+        let entered = match if self.done.is_empty() { wait_ms } else { Some(0) } {
+            None => self.uring.submit_and_wait(1),
+            Some(0) => self.uring.submit(),
+            Some(wait_ms) => {
+                let time = Timespec::from(Duration::from_millis(wait_ms.into()));
+                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        let Err(error) = entered else { return Ok(()) };
+        match error.raw_os_error() {
+            // Time is up, a signal came, or completions must be reaped first.
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
+            Some(libc::EAGAIN) => {
+                // The kernel has no memory for a request. What is queued stays queued.
+                thread::sleep(Duration::from_millis(1));
+                Ok(())
+            }
+            Some(libc::EBADR) => {
+                let why = "host: out of memory, the kernel has lost completions (EBADR)";
+                Err(io::Error::new(error.kind(), why))
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn reap(&mut self, inbox: &mut Inbox) {
+        self.arrivals(inbox);
+        if self.uring.submission().cq_overflow() {
+            self.overflows += 1;
+        }
+    }
+
+    fn seat_client(&mut self, slot: u32, client: OwnedFd) {
+        self.seat(slot, client);
+    }
+
+    fn unseat_client(&mut self, slot: u32) -> OwnedFd {
+        let client = self.clients.unseat(slot);
+        if self.vanish_timeout_ms > 0 {
+            set_user_timeout(&client, 0);
+        }
+        client
+    }
+
+    fn take_passed(&mut self, passed: Passed) -> OwnedFd {
+        self.lobby.leave(passed)
+    }
+
+    fn seat_notify(&mut self, slot: u32, notify: OwnedFd) {
+        self.notifies.seat(slot, notify);
+    }
+
+    fn unseat_notify(&mut self, slot: u32) -> OwnedFd {
+        self.notifies.unseat(slot)
+    }
+}
+
+impl Drop for KernelRing {
+    /// The kernel ends what is in flight some time after the ring is closed. Memory that it might
+    /// still write to must stay for ever.
+    fn drop(&mut self) {
+        if self.in_flight > 0 {
+            self.memory.leak();
+        }
+    }
+}
+
+/// An AF_UNIX client has no such option and no peer that could vanish silently.
+fn set_user_timeout(client: &OwnedFd, timeout_ms: u32) {
+    let _ = setsockopt(client, sockopt::TcpUserTimeout, &timeout_ms);
+}

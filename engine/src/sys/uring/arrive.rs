@@ -1,0 +1,101 @@
+//! From the kernel's completion entries to [`Completion`]s.
+
+use io_uring::cqueue;
+
+use crate::ring::{BATCH_MAX, CONN_RECV_BYTES, Completion, Inbox, PASSED_MAX, Span};
+use crate::token::{Kind, Token};
+
+use super::super::own::own;
+use super::super::passed::peer;
+use super::KernelRing;
+
+impl KernelRing {
+    /// Moves completions into the inbox until there are none or the batch is full.
+    pub(super) fn arrivals(&mut self, inbox: &mut Inbox) {
+        while inbox.completions.len() < BATCH_MAX {
+            if let Some((token, result)) = self.done.pop_front() {
+                inbox.completions.push(Completion::plain(token, result, false));
+                continue;
+            }
+            let next = self.uring.completion().next();
+            let Some(entry) = next else { break };
+            let completion = self.arrive(&entry, &mut inbox.bytes);
+            inbox.completions.push(completion);
+        }
+    }
+
+    fn arrive(&mut self, entry: &cqueue::Entry, bytes: &mut Vec<u8>) -> Completion {
+        let token = Token::from_bits(entry.user_data()).expect("only tokens were submitted");
+        let more = cqueue::more(entry.flags());
+        assert!(bytes.capacity() - bytes.len() >= CONN_RECV_BYTES, "a batch has room for each");
+        let mut completion = Completion::plain(token, entry.result(), more);
+        let at = bytes.len();
+        match token.kind() {
+            Kind::Accept if completion.result >= 0 => self.accepted(&mut completion),
+            Kind::ConnRecv if completion.result >= 0 => self.message(&mut completion, bytes),
+            Kind::ClientRecv | Kind::Watch | Kind::Doorbell => {
+                self.selected(token.kind(), entry, bytes);
+            }
+            _ => {}
+        }
+        completion.bytes = Span { at: at as u32, count: (bytes.len() - at) as u32 };
+        if !more {
+            self.ended(token);
+        }
+        completion
+    }
+
+    /// A connection whose peer cannot be asked for is nobody's: it is closed on the spot.
+    fn accepted(&mut self, completion: &mut Completion) {
+        let connection = own(completion.result);
+        match peer(&connection) {
+            Ok(peer) => {
+                (completion.result, completion.peer) = (0, peer);
+                completion.passed[0] = Some(self.lobby.enter(connection));
+            }
+            Err(error) => completion.result = -error.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+
+    /// Every descriptor that came is taken over first, so that none can leak.
+    fn message(&mut self, completion: &mut Completion, bytes: &mut Vec<u8>) {
+        let conn = completion.token.index();
+        let control = self.memory.messages.received(conn, completion.result as usize, bytes);
+        completion.passed_lost = control.truncated || control.descriptors.len() > PASSED_MAX;
+        let mut places = completion.passed.iter_mut();
+        for descriptor in control.descriptors.into_iter().map(own) {
+            if let Some(place) = places.next() {
+                *place = Some(self.lobby.enter(descriptor));
+            }
+        }
+    }
+
+    /// The kernel may name a buffer even where it brings no bytes: back with it in any case.
+    fn selected(&mut self, kind: Kind, entry: &cqueue::Entry, bytes: &mut Vec<u8>) {
+        let count = entry.result().max(0) as usize;
+        let buffers = match kind {
+            Kind::ClientRecv => &mut self.memory.client_buffers,
+            _ => &mut self.memory.watch_buffers,
+        };
+        match cqueue::buffer_select(entry.flags()) {
+            Some(id) => buffers.take(id, count, bytes),
+            None => assert!(count == 0, "{count} bytes lie in no buffer"),
+        }
+    }
+
+    /// A terminal completion: the kernel has let go of the place.
+    fn ended(&mut self, token: Token) {
+        assert!(self.in_flight > 0, "{token:?} was not in flight");
+        self.in_flight -= 1;
+        let place = token.index();
+        match token.kind() {
+            Kind::ConnRecv | Kind::ConnSend => self.conns.arrive(place),
+            Kind::ClientRecv => self.clients.arrive(place),
+            Kind::ClientSend => self.clients.arrive(self.memory.texts.sent(place)),
+            Kind::Notify => self.notifies.arrive(place),
+            // About no place, or done without the ring.
+            Kind::Accept | Kind::Watch | Kind::Doorbell | Kind::Farewell => {}
+            Kind::CancelRecv | Kind::CancelNotify | Kind::CancelConn | Kind::CancelAccept => {}
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! From operations to the kernel's submission entries.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use io_uring::opcode;
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::Fd;
+
+use crate::ring::Op;
+use crate::token::{Kind, Token};
+
+use super::super::sqe;
+use super::KernelRing;
+use super::memory::{CLIENT_GROUP, WATCH_BUFFER_BYTES, WATCH_GROUP};
+
+impl KernelRing {
+    /// The entry of an operation; its place now counts it.
+    pub(super) fn entry(&mut self, op: &Op, text: &[u8]) -> (Token, Entry) {
+        match *op {
+            Op::Accept { token } => (token, accept(self.listener.as_raw_fd())),
+            Op::ReadWatch { token } => (token, self.read(self.watch.as_raw_fd())),
+            Op::ReadDoorbell { token } => (token, self.read(self.doorbell.as_raw_fd())),
+            Op::RecvConn { token, conn } => {
+                assert_eq!((token.kind(), token.index()), (Kind::ConnRecv, conn));
+                let raw = Fd(self.conns.depart(conn));
+                let header = self.memory.messages.receive_header(conn);
+                let flags = libc::MSG_CMSG_CLOEXEC.cast_unsigned();
+                (token, opcode::RecvMsg::new(raw, header).flags(flags).build())
+            }
+            Op::SendConn { token, conn, text: span } => {
+                assert_eq!((token.kind(), token.index()), (Kind::ConnSend, conn));
+                let raw = self.conns.depart(conn);
+                let place = self.memory.messages.send_text(conn, span.of(text));
+                (token, send(raw, place, span.count, libc::MSG_NOSIGNAL))
+            }
+            Op::RecvClient { token, slot } => {
+                assert_eq!((token.kind(), token.index()), (Kind::ClientRecv, slot));
+                let raw = self.clients.depart(slot);
+                (token, sqe::receive(raw, CLIENT_GROUP, self.abilities.receive_limit))
+            }
+            Op::SendClient { token, slot, text: span } => {
+                assert_eq!(token.kind(), Kind::ClientSend);
+                let raw = self.clients.depart(slot);
+                let place = self.memory.texts.keep(token.index(), slot, span.of(text));
+                (token, send(raw, place, span.count, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT))
+            }
+            Op::PollNotify { token, slot } => {
+                assert_eq!((token.kind(), token.index()), (Kind::Notify, slot));
+                let raw = Fd(self.notifies.depart(slot));
+                (token, opcode::PollAdd::new(raw, libc::POLLIN as u32).build())
+            }
+            Op::Cancel { token, target } => {
+                assert!(token.kind() != target.kind(), "a cancel has a kind of its own");
+                (token, opcode::AsyncCancel::new(target.bits()).build())
+            }
+            _ => unreachable!("{op:?} is done at once"),
+        }
+    }
+
+    fn read(&self, raw: RawFd) -> Entry {
+        if self.abilities.read_multishot {
+            // The length must be zero: each buffer has its own.
+            return opcode::ReadMulti::new(Fd(raw), 0, WATCH_GROUP).build();
+        }
+        let read = opcode::Read::new(Fd(raw), std::ptr::null_mut(), WATCH_BUFFER_BYTES);
+        let entry = read.buf_group(WATCH_GROUP).build();
+        entry.flags(Flags::BUFFER_SELECT)
+    }
+}
+
+fn accept(listener: RawFd) -> Entry {
+    opcode::AcceptMulti::new(Fd(listener)).flags(libc::SOCK_CLOEXEC).build()
+}
+
+fn send(raw: RawFd, place: *const u8, count: u32, flags: i32) -> Entry {
+    opcode::Send::new(Fd(raw), place, count).flags(flags).build()
+}

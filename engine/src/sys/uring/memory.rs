@@ -1,0 +1,58 @@
+//! Everything that an operation in the kernel may name.
+
+use std::io;
+
+use io_uring::Submitter;
+
+use crate::limits::Limits;
+use crate::ring::{CLIENT_BUFFER_BYTES, CONN_RECV_BYTES};
+
+use super::super::buffers::Buffers;
+use super::super::messages::Messages;
+use super::super::texts::Texts;
+
+/// Messages of connections, texts to clients, and the two groups of provided buffers.
+pub struct Memory {
+    pub messages: Messages,
+    pub texts: Texts,
+    pub client_buffers: Buffers,
+    pub watch_buffers: Buffers,
+}
+
+impl Memory {
+    /// As much as the limits ask for.
+    pub fn new(limits: &Limits) -> Self {
+        let clients = limits.slots_max.next_power_of_two().clamp(16, CLIENT_BUFFERS_MAX) as u16;
+        Self {
+            messages: Messages::new(limits.conns_max),
+            texts: Texts::new(limits.sends_in_flight_max),
+            client_buffers: Buffers::new(CLIENT_GROUP, clients, CLIENT_BUFFER_BYTES),
+            watch_buffers: Buffers::new(WATCH_GROUP, WATCH_BUFFERS, WATCH_BUFFER_BYTES as usize),
+        }
+    }
+
+    /// Makes the buffer groups known to the ring.
+    pub fn register(&self, ring: &Submitter) -> io::Result<()> {
+        self.client_buffers.register(ring)?;
+        self.watch_buffers.register(ring)
+    }
+
+    /// Never gives any of it back.
+    pub fn leak(&mut self) {
+        self.messages.leak();
+        self.texts.leak();
+        self.client_buffers.leak();
+        self.watch_buffers.leak();
+    }
+}
+
+pub const CLIENT_GROUP: u16 = 0;
+/// Shared by the inotify instance and the doorbell.
+pub const WATCH_GROUP: u16 = 1;
+/// A buffer is only taken between a client's bytes and the next reap.
+const CLIENT_BUFFERS_MAX: u32 = 4096;
+const WATCH_BUFFERS: u16 = 16;
+pub const WATCH_BUFFER_BYTES: u32 = 4096;
+
+const _: () = assert!(WATCH_BUFFER_BYTES >= 16 + 256, "the longest inotify event must fit");
+const _: () = assert!(WATCH_BUFFER_BYTES as usize <= CONN_RECV_BYTES, "a batch has room for it");

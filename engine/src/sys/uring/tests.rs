@@ -1,0 +1,6 @@
+//! Each operation against the kernel that the tests run on.
+
+mod clients;
+mod conns;
+mod rig;
+mod watches;

@@ -1,0 +1,254 @@
+//! Receiving from clients and sending to them.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+
+use crate::ring::{CLIENT_BUFFER_BYTES, CLIENT_RECV_BYTES, Op, Ring};
+use crate::sys::setup::Abilities;
+use crate::token::Kind;
+
+use super::rig::{Rig, span, tcp, token, unix};
+
+#[test]
+fn bytes_come_and_the_arm_stays() {
+    for nonblocking in [false, true] {
+        let (ours, mut client) = tcp();
+        client.set_nodelay(true).unwrap();
+        std::net::TcpStream::from(ours.try_clone().unwrap()).set_nonblocking(nonblocking).unwrap();
+        let mut rig = Rig::new();
+        rig.ring.seat_client(3, ours);
+        let token = rig.receive(3);
+        assert!(rig.turn(20).is_empty(), "an idle client says nothing");
+        client.write_all(b"DO").unwrap();
+        let (done, bytes) = rig.one();
+        assert_eq!((done.token, done.result, &bytes[..]), (token, 2, &b"DO"[..]));
+        assert!(done.more, "the arm stays");
+        client.write_all(b"NE\r\n").unwrap();
+        assert_eq!(rig.one().1, b"NE\r\n");
+        assert_eq!(rig.cancel(token).0.result, -libc::ECANCELED);
+        drop(rig.ring.unseat_client(3));
+    }
+}
+
+#[test]
+fn an_orderly_end_is_zero_and_terminal() {
+    let ends: [(OwnedFd, Box<dyn Fn()>); 2] = {
+        let ((tcp, a), (unix, b)) = (tcp(), unix());
+        let (a, b) = (move || a.shutdown(Shutdown::Write), move || b.shutdown(Shutdown::Write));
+        [(tcp, Box::new(move || a().unwrap())), (unix, Box::new(move || b().unwrap()))]
+    };
+    for (ours, end) in ends {
+        let mut rig = Rig::new();
+        rig.ring.seat_client(0, ours);
+        rig.receive(0);
+        end();
+        let (done, bytes) = rig.one();
+        assert_eq!((done.result, done.more, bytes.len()), (0, false, 0));
+        drop(rig.ring.unseat_client(0));
+    }
+}
+
+#[test]
+fn a_reset_is_an_error_and_terminal() {
+    let (ours, client) = tcp();
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(&client, sockopt::Linger, &linger).unwrap();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(0, ours);
+    rig.receive(0);
+    rig.turn(0);
+    drop(client);
+    let (done, _) = rig.one();
+    assert_eq!((done.result, done.more), (-libc::ECONNRESET, false));
+}
+
+/// The flooder's own bytes stay in its socket, and the pool is hardly touched.
+#[test]
+fn a_flooder_gets_no_more_than_one_arm() {
+    let abilities = Abilities::look().unwrap();
+    for receive_limit in [true, false] {
+        if receive_limit && !abilities.receive_limit {
+            continue;
+        }
+        let (ours, mut client) = unix();
+        client.write_all(&[b'x'; 20_000]).unwrap();
+        let mut rig = Rig::with(Abilities { receive_limit, ..abilities });
+        rig.ring.seat_client(0, ours);
+        rig.receive(0);
+        let mut seen = rig.wait(1);
+        while seen.last().unwrap().0.more {
+            seen.extend(rig.wait(1));
+        }
+        let bytes: usize = seen.iter().map(|(_, bytes)| bytes.len()).sum();
+        let most = CLIENT_RECV_BYTES.next_multiple_of(CLIENT_BUFFER_BYTES);
+        assert!((1..=most).contains(&bytes), "{bytes} bytes in one arm");
+        assert!(rig.turn(20).is_empty(), "the arm has ended");
+        let mut left = std::os::unix::net::UnixStream::from(rig.ring.unseat_client(0));
+        drop(client);
+        assert_eq!(left.read_to_end(&mut Vec::new()).unwrap() + bytes, 20_000);
+    }
+}
+
+/// Sixteen clients and sixteen buffers, one of them short: nobody loses a byte.
+#[test]
+fn an_empty_pool_ends_the_arm_and_keeps_the_bytes() {
+    let mut rig = Rig::new();
+    let mut clients = Vec::new();
+    for slot in 0..16 {
+        let (ours, client) = unix();
+        rig.ring.seat_client(slot, ours);
+        rig.receive(slot);
+        clients.push(client);
+    }
+    assert!(rig.turn(20).is_empty(), "an empty socket is not even tried");
+    for client in &mut clients {
+        // Two pieces each, so that thirty-two buffers are wanted at once.
+        client.write_all(&[b'y'; 170]).unwrap();
+    }
+    let mut got = [0; 16];
+    let mut starved = 0;
+    for _ in 0..10 {
+        for (done, bytes) in rig.turn(20) {
+            let slot = done.token.index();
+            got[slot as usize] += bytes.len();
+            starved += usize::from(done.result == -libc::ENOBUFS);
+            if !done.more {
+                rig.receive(slot);
+            }
+        }
+    }
+    assert_eq!(got, [170; 16], "with {starved} starved arms");
+}
+
+#[test]
+fn cancel_leaves_the_bytes_in_the_socket() {
+    let (ours, mut client) = tcp();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(1, ours);
+    let target = rig.receive(1);
+    rig.turn(0);
+    client.write_all(b"DONE\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    let own = token(Kind::CancelRecv, 1);
+    rig.push(Op::Cancel { token: own, target });
+    let seen = rig.wait(2);
+    let taken: Vec<u8> = seen.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    let mut left = [0; 16];
+    let mut socket = std::net::TcpStream::from(rig.ring.unseat_client(1));
+    socket.set_nonblocking(true).unwrap();
+    let count = socket.read(&mut left).unwrap_or(0);
+    assert_eq!([&taken[..], &left[..count]].concat(), b"DONE\r\n");
+}
+
+#[test]
+fn a_cancel_without_target_is_enoent() {
+    let mut rig = Rig::new();
+    let (own, target) = (token(Kind::CancelRecv, 1), token(Kind::ClientRecv, 1));
+    rig.push(Op::Cancel { token: own, target });
+    let (done, _) = rig.one();
+    assert_eq!((done.token, done.result, done.more), (own, -libc::ENOENT, false));
+}
+
+#[test]
+fn a_send_arrives_and_a_full_socket_does_not_wait() {
+    let (ours, mut client) = unix();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(2, ours);
+    let token = token(Kind::ClientSend, 2);
+    let text = b"* OK Still here\r\n";
+    rig.push_text(Op::SendClient { token, slot: 2, text: span(text) }, text);
+    let (done, _) = rig.one();
+    assert_eq!((done.token, done.result, done.more), (token, 17, false));
+    let mut got = [0; 17];
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(&got, text);
+    let line = [b'z'; 256];
+    let mut results = Vec::new();
+    while results.last().is_none_or(|result| *result == 256) {
+        rig.push_text(Op::SendClient { token, slot: 2, text: span(&line) }, &line);
+        results.push(rig.one().0.result);
+    }
+    let last = *results.last().unwrap();
+    assert!(last == -libc::EAGAIN || (1..256).contains(&last), "{last}");
+}
+
+#[test]
+fn a_send_to_nobody_is_an_error_and_no_signal() {
+    let (ours, client) = unix();
+    drop(client);
+    let mut rig = Rig::new();
+    rig.ring.seat_client(2, ours);
+    let token = token(Kind::ClientSend, 2);
+    rig.push_text(Op::SendClient { token, slot: 2, text: span(b"x") }, b"x");
+    assert_eq!(rig.one().0.result, -libc::EPIPE);
+}
+
+#[test]
+fn shutting_ends_the_session_for_every_holder() {
+    let (ours, mut client) = tcp();
+    let copy = ours.try_clone().unwrap();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(0, ours);
+    let token = token(Kind::Farewell, 0);
+    rig.push(Op::ShutClient { token, slot: 0 });
+    let (done, _) = rig.one();
+    assert_eq!((done.token, done.result, done.more), (token, 0, false));
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "the client sees the end");
+    assert!(std::net::TcpStream::from(copy).write_all(b"late").is_err(), "nobody revives it");
+}
+
+#[test]
+fn closing_leaves_the_session_to_its_other_holder() {
+    let (ours, mut client) = tcp();
+    let copy = ours.try_clone().unwrap();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(0, ours);
+    rig.push(Op::CloseClient { token: token(Kind::Farewell, 0), slot: 0 });
+    assert_eq!(rig.one().0.result, 0);
+    std::net::TcpStream::from(copy).write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "we hold no descriptor any more");
+}
+
+#[test]
+#[should_panic(expected = "client 0 has operations in flight")]
+fn an_armed_client_cannot_be_let_go() {
+    let (ours, _client) = tcp();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(0, ours);
+    rig.receive(0);
+    rig.ring.unseat_client(0);
+}
+
+#[test]
+fn the_vanish_timeout_is_set_and_taken_back() {
+    let ((ours, _client), (other, _peer)) = (tcp(), unix());
+    let probe = ours.try_clone().unwrap();
+    let mut rig = Rig::new();
+    rig.ring.set_vanish_timeout_ms(45_000);
+    rig.ring.seat_client(0, ours);
+    rig.ring.seat_client(1, other);
+    assert_eq!(getsockopt(&probe, sockopt::TcpUserTimeout).unwrap(), 45_000);
+    drop(rig.ring.unseat_client(0));
+    assert_eq!(getsockopt(&probe, sockopt::TcpUserTimeout).unwrap(), 0);
+}
+
+/// The submission queue is shorter than a step may be: what does not fit is offered again.
+#[test]
+fn a_full_queue_takes_nothing() {
+    let mut rig = Rig::new();
+    let cancel = Op::Cancel { token: token(Kind::CancelRecv, 1), target: token(Kind::ConnRecv, 1) };
+    let taken = (0..5000).take_while(|_| rig.ring.push(&cancel, b"")).count();
+    assert_eq!(taken, 1024);
+    let mut seen = 0;
+    while seen < taken {
+        let batch = rig.turn(0).len();
+        assert!(batch <= crate::ring::BATCH_MAX);
+        seen += batch;
+    }
+    assert!(rig.ring.push(&cancel, b""));
+}
