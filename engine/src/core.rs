@@ -30,6 +30,7 @@ use crate::awake::Awake;
 use crate::cold::Cold;
 use crate::limits::{AWAKE_MAX, EXPIRIES_PER_STEP, Knobs, Limits};
 use crate::mailboxes::Mailboxes;
+use crate::record::{Flag, NIL};
 use crate::report::Counters;
 use crate::ring::{Completion, Inbox, Op};
 use crate::slots::Slots;
@@ -166,6 +167,7 @@ impl Core {
     /// One step: everything in the inbox, then what has become due.
     pub fn step(&mut self, inbox: &mut Inbox, now: Now, out: &mut Actions) {
         assert!(now.mono_ms >= self.now.mono_ms, "the monotonic clock went back");
+        assert!(out.list.is_empty() && out.bytes.is_empty(), "actions of an earlier step");
         self.now = now;
         self.busy = false;
         for completion in inbox.completions.drain(..) {
@@ -250,6 +252,7 @@ impl Core {
         let Some(next) = state.on(event) else {
             panic!("{event:?} cannot happen to slot {slot} in {state:?}");
         };
+        self.check(slot, state);
         self.visits[state as usize][event as usize] += 1;
         if state != State::Free {
             self.counts[state as usize] -= 1;
@@ -261,11 +264,40 @@ impl Core {
         next
     }
 
+    /// What must be true of a client in each state; looked at whenever it leaves one.
+    fn check(&self, slot: u32, state: State) {
+        let record = &self.slots[slot];
+        let watching = record.mailbox != NIL;
+        match state {
+            State::Free => assert!(record.cold == NIL && !watching),
+            State::Offered | State::Given => {
+                assert!(record.is_joined(), "its worker still has it, and we have armed it");
+                assert_eq!(record.deadline, 0);
+                assert!(!record.has(Flag::Input));
+            }
+            State::Asleep => {
+                assert!(!self.queue.contains(slot), "asleep and owed a wake");
+                assert!(record.cold != NIL, "nothing to wake it with");
+            }
+            State::Queued => assert!(!watching, "it is owed a wake already"),
+            State::Joining => assert!(!watching && !self.queue.contains(slot)),
+            State::Handed => {
+                assert!(record.is_joined(), "the kernel holds what a worker has");
+                assert!(record.deadline == 0 && !record.has(Flag::Kept));
+            }
+            State::Leaving => {
+                assert!(record.has(Flag::Doomed), "gone without a reason");
+                assert!(!watching && record.deadline == 0);
+            }
+        }
+    }
+
     fn state(&self, slot: u32) -> State {
         State::from_code(self.slots[slot].state)
     }
 
     fn token(&self, kind: Kind, slot: u32) -> Token {
+        assert_ne!(kind, Kind::ClientSend, "a send is named by its place");
         Token::new(kind, self.slots[slot].generation, slot)
     }
 
@@ -274,11 +306,13 @@ impl Core {
     fn slot_of(&self, completion: &Completion) -> u32 {
         let (slot, generation) = (completion.token.index(), completion.token.generation());
         assert!(self.slots.is_current(slot, generation), "{:?} is stale", completion.token);
+        assert!(!matches!(self.state(slot), State::Offered | State::Given), "armed too early");
         slot
     }
 
     fn expire(&mut self, out: &mut Actions) {
         let mut budget = EXPIRIES_PER_STEP;
+        assert!(self.wheel.armed() <= self.slots.used(), "a free slot has a deadline");
         while let Some(slot) = self.wheel.expire(&mut self.slots, self.now.mono_ms, &mut budget) {
             self.beat(slot, out);
         }
@@ -287,6 +321,7 @@ impl Core {
 
     /// What is looked at once a second.
     fn sweep(&mut self, out: &mut Actions) {
+        assert!(self.now.mono_ms >= self.sweep_ms);
         self.sweep_conns(out);
         self.sweep_waiting(out);
         self.awake.expire(self.now.mono_ms.saturating_sub(self.knobs.awake_age_ms_max));
@@ -300,6 +335,10 @@ impl Core {
     fn gauge(&mut self) {
         let in_flight = self.counts[State::Joining as usize] + self.counts[State::Handed as usize];
         assert_eq!(self.in_flight, in_flight);
+        assert_eq!(self.counts.iter().sum::<u32>(), self.slots.used());
+        assert!(self.in_flight <= self.limits.handoffs_in_flight_max);
+        let lent = self.limits.handoffs_in_flight_max as usize - self.parcels.len();
+        assert_eq!(lent as u32, self.counts[State::Handed as usize], "a parcel is lost");
         let counters = &mut self.counters;
         let (input, change) = self.queue.counts();
         (counters.queued_input, counters.queued_change) = (input.into(), change.into());
@@ -323,3 +362,6 @@ const PARCEL_EXTRA_BYTES: usize = 4096;
 const SWEEP_MS: u64 = 1000;
 
 const _: () = assert!(AWAKE_MAX > 0);
+
+#[cfg(test)]
+mod tests;

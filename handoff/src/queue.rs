@@ -1,278 +1,251 @@
-//! Who is owed a wake, in the order in which wakes are granted.
+//! Who is woken next: client input before mailbox change, oldest first, fair per user.
 //!
-//! Client input before mailbox changes; within a class, oldest first and fair per user. Both at
-//! once by start-time fair queueing: a wake's *key* is the time of its arrival, but never less
-//! than the virtual time at which its user's previous wakes are paid off; each wake costs its user
-//! [`QUANTUM_MS`]. So users with one sleeper each are served in order of arrival, and somebody
-//! with 10,000 sleepers is pushed 1,000 virtual seconds into the future instead of pushing others.
+//! ```text
+//!          push              pop
+//!  absent ─────► ready ──────────────► granted ──► (forgotten by remove, or by the next push)
+//!                 ▲ │ rest                │ rest
+//!          due    │ ▼                     │
+//!                resting ◄────────────────┘
+//! ```
 //!
-//! Slots only, no clock, no allocation after [`Queue::new`]: three binary heaps that know where
-//! each slot is. Arrays start zeroed, so a queue that was never long costs address space only.
+//! **Fairness** is start-time fair queueing with time itself as the virtual clock. Each user (by
+//! hash, in a table of 4096 per class) has a virtual finish F. A push with arrival A gets
+//!
+//! ```text
+//! key = max(A, F)          F = key + QUANTUM_MS
+//! ```
+//!
+//! and the smallest key goes first. A user with one sleeper has F <= A, so such users are served in
+//! the order of arrival. The i-th of a user's sleepers that come at once competes with those who
+//! arrive i × 100 ms later: 10,000 sleepers of one user spread over 1000 s of keys, and another
+//! user who arrives in between waits for at most one of them per 100 ms that it came later. Two
+//! users who share an entry of the table are treated as one; that delays, and never starves.
+//! A client that comes back without success and is pushed again with its old arrival keeps its key
+//! and is not charged twice.
+//!
+//! Everything is indexed by slot in zeroed arrays, so slots that never wake cost no memory, and
+//! nothing is allocated after `new`. It does not know sockets, limits or outcomes; time is passed
+//! in, in milliseconds of one monotonic clock.
 
-/// Wakes that are owed. See the module.
-pub struct Queue {
-    heaps: [Vec<Entry>; 3],
-    /// For each slot its place in its heap, plus one; 0: not queued.
-    places: Vec<u32>,
-    /// For each queued slot its heap, class and times.
-    facts: Vec<Fact>,
-    /// Virtual time at which the wakes of a user are paid off, by hash of the user.
-    paid_ms: Vec<u64>,
-}
+mod heap;
 
-/// Who waits: people before programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use heap::Heap;
+
+#[cfg(test)]
+mod tests;
+
+/// Why a client is owed a wake. Lower is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// The client has said something and waits for an answer.
-    Input = 0,
-    /// The mailbox changed.
-    Change = 1,
+    /// The client has sent something: a person may be waiting.
+    Input,
+    /// The mailbox has changed, or the client has to be let go.
+    Change,
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
-    key: u64,
-    slot: u32,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Fact {
-    arrived_ms: u64,
-    key_ms: u64,
-    heap: u8,
-    class: u8,
+/// The wake queue of one engine.
+#[derive(Debug)]
+pub struct Queue {
+    ready: [Heap; 2],
+    resting: Heap,
+    /// All that wait, ready or resting, by arrival.
+    waiting: Heap,
+    /// Per slot, where it is; valid while not absent: the four arrays below.
+    place: Vec<u8>,
+    key_ms: Vec<u64>,
+    arrived_ms: Vec<u64>,
+    until_ms: Vec<u64>,
+    user_hash: Vec<u32>,
+    /// Virtual finish per class and user.
+    finish_ms: [Vec<u64>; 2],
+    /// Waiting per class.
+    counts: [u32; 2],
 }
 
 impl Queue {
-    /// Room for every slot.
+    /// An empty queue for slots below `slots_max`.
     pub fn new(slots_max: u32) -> Self {
-        let slots = slots_max as usize;
+        assert!(slots_max < u32::MAX);
+        let n = slots_max as usize;
         Self {
-            heaps: [const { Vec::new() }; 3].map(|_: Vec<Entry>| Vec::with_capacity(slots)),
-            places: vec![0; slots],
-            facts: vec![Fact::default(); slots],
-            paid_ms: vec![0; USERS],
+            ready: [Heap::new(n), Heap::new(n)],
+            resting: Heap::new(n),
+            waiting: Heap::new(n),
+            place: vec![0; n],
+            key_ms: vec![0; n],
+            arrived_ms: vec![0; n],
+            until_ms: vec![0; n],
+            user_hash: vec![0; n],
+            finish_ms: [vec![0; USERS], vec![0; USERS]],
+            counts: [0; 2],
         }
     }
 
-    /// `slot` is owed a wake since `arrived_ms`.
+    /// Puts a slot in that has arrived at `arrived_ms`. It must not be waiting already.
     pub fn push(&mut self, slot: u32, class: Class, user_hash: u32, arrived_ms: u64) {
-        assert!(!self.contains(slot), "slot {slot} is queued already");
-        let paid_ms = &mut self.paid_ms[user_hash as usize % USERS];
-        let key_ms = arrived_ms.max(*paid_ms);
-        *paid_ms = key_ms + QUANTUM_MS;
-        self.facts[slot as usize] = Fact { arrived_ms, key_ms, heap: 0, class: class as u8 };
-        self.insert(class as usize, slot, key_ms);
-    }
-
-    /// A client that waits for its mailbox has spoken: it goes before all that have not.
-    pub fn promote(&mut self, slot: u32) {
-        let fact = &mut self.facts[slot as usize];
-        fact.class = Class::Input as u8;
-        let (heap, key_ms) = (usize::from(fact.heap), fact.key_ms);
-        if self.contains(slot) && heap == Class::Change as usize {
-            self.take(heap, self.places[slot as usize] as usize - 1);
-            self.insert(Class::Input as usize, slot, key_ms);
+        assert!(!self.contains(slot), "slot {slot} waits already");
+        let at = slot as usize;
+        let again = self.place[at] == place_of(class, GRANTED)
+            && self.arrived_ms[at] == arrived_ms
+            && self.user_hash[at] == user_hash;
+        self.arrived_ms[at] = arrived_ms;
+        self.user_hash[at] = user_hash;
+        if !again {
+            self.charge(slot, class);
         }
+        self.enter(slot, class, READY);
+        assert!(self.key_ms[at] >= arrived_ms);
     }
 
-    /// `slot` is not to be granted before `until_ms`.
+    /// The client has sent something as well: moves the slot to input. Its age stays, and so does
+    /// its rest. Nothing happens to a slot that is not waiting for a change.
+    pub fn promote(&mut self, slot: u32) {
+        let place = self.place[slot as usize];
+        if !is_waiting(place) || class_of(place) == Class::Input {
+            return;
+        }
+        let stage = place & STAGES;
+        self.leave(slot);
+        self.charge(slot, Class::Input);
+        self.enter(slot, Class::Input, stage);
+        assert_eq!(self.class(slot), Some(Class::Input));
+    }
+
+    /// Lets a slot that is ready, resting or granted wait until `until_ms`, with its class and age.
     pub fn rest(&mut self, slot: u32, until_ms: u64) {
-        assert!(self.contains(slot), "only the queued rest");
-        let heap = usize::from(self.facts[slot as usize].heap);
-        self.take(heap, self.places[slot as usize] as usize - 1);
-        self.insert(RESTING, slot, until_ms);
+        let at = slot as usize;
+        let place = self.place[at];
+        assert_ne!(place, ABSENT, "slot {slot} was never pushed");
+        if is_waiting(place) {
+            self.leave(slot);
+        }
+        self.until_ms[at] = until_ms;
+        self.enter(slot, class_of(place), RESTING);
+        assert!(self.contains(slot));
     }
 
-    /// `slot` is owed nothing any more, if it was.
+    /// Forgets a slot, wherever it is.
     pub fn remove(&mut self, slot: u32) {
         if self.contains(slot) {
-            let heap = usize::from(self.facts[slot as usize].heap);
-            self.take(heap, self.places[slot as usize] as usize - 1);
+            self.leave(slot);
         }
+        self.place[slot as usize] = ABSENT;
+        assert!(!self.contains(slot));
     }
 
-    /// The next to be woken; it is out of the queue then.
+    /// The next to be woken, if any is ready at `now_ms`. It is granted then: not waiting any
+    /// more, but `rest` and `push` still know its class and key.
     pub fn pop(&mut self, now_ms: u64) -> Option<u32> {
-        while let Some(entry) = self.heaps[RESTING].first().copied()
-            && entry.key <= now_ms
+        while let Some(slot) = self.resting.first()
+            && self.until_ms[slot as usize] <= now_ms
         {
-            self.take(RESTING, 0);
-            let fact = self.facts[entry.slot as usize];
-            self.insert(usize::from(fact.class), entry.slot, fact.key_ms);
+            let class = class_of(self.place[slot as usize]);
+            self.leave(slot);
+            self.enter(slot, class, READY);
         }
-        let heap = [Class::Input, Class::Change].map(|class| class as usize);
-        let heap = heap.into_iter().find(|heap| !self.heaps[*heap].is_empty())?;
-        Some(self.take(heap, 0))
+        let slot = self.ready[0].first().or_else(|| self.ready[1].first())?;
+        let class = class_of(self.place[slot as usize]);
+        self.leave(slot);
+        self.place[slot as usize] = place_of(class, GRANTED);
+        assert!(!self.contains(slot));
+        Some(slot)
     }
 
+    /// True exactly when the slot is ready or resting.
     pub fn contains(&self, slot: u32) -> bool {
-        self.places[slot as usize] != 0
+        is_waiting(self.place[slot as usize])
     }
 
-    /// Wakes that are owed, those at rest included.
-    pub fn len(&self) -> usize {
-        self.heaps.iter().map(Vec::len).sum()
+    /// The class of a slot that is waiting or granted.
+    pub fn class(&self, slot: u32) -> Option<Class> {
+        let place = self.place[slot as usize];
+        (place != ABSENT).then(|| class_of(place))
+    }
+
+    /// When the next resting slot becomes ready.
+    pub fn next_rest_ms(&self) -> Option<u64> {
+        self.resting.first().map(|slot| self.until_ms[slot as usize])
+    }
+
+    /// True exactly when `pop` would find one without waiting for a rest to end.
+    pub fn is_ready(&self) -> bool {
+        self.ready.iter().any(|heap| heap.first().is_some())
+    }
+
+    /// Slots that wait, ready or resting.
+    pub fn len(&self) -> u32 {
+        let len = self.waiting.len();
+        assert_eq!(len, self.counts[0] + self.counts[1]);
+        len
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Those who could be granted now: of input and of change.
+    /// Slots that wait for input and for a change.
     pub fn counts(&self) -> (u32, u32) {
-        (self.heaps[0].len() as u32, self.heaps[1].len() as u32)
+        (self.counts[0], self.counts[1])
     }
 
-    /// When the first rest ends, milliseconds.
-    pub fn next_rest_ms(&self) -> Option<u64> {
-        self.heaps[RESTING].first().map(|entry| entry.key)
-    }
-
-    /// The least arrival among the heads: the oldest wake, but for what fairness has reordered.
+    /// Arrival of the one that has waited longest.
     pub fn oldest_ms(&self) -> Option<u64> {
-        let heads = self.heaps.iter().filter_map(|heap| heap.first());
-        heads.map(|entry| self.facts[entry.slot as usize].arrived_ms).min()
+        self.waiting.first().map(|slot| self.arrived_ms[slot as usize])
     }
 
-    fn insert(&mut self, heap: usize, slot: u32, key: u64) {
-        self.facts[slot as usize].heap = heap as u8;
-        let entries = &mut self.heaps[heap];
-        assert!(entries.len() < entries.capacity(), "a heap has room for every slot");
-        entries.push(Entry { key, slot });
-        self.places[slot as usize] = entries.len() as u32;
-        self.rise(heap, self.heaps[heap].len() - 1);
+    fn charge(&mut self, slot: u32, class: Class) {
+        let at = slot as usize;
+        let finish = &mut self.finish_ms[class as usize][self.user_hash[at] as usize % USERS];
+        let key_ms = self.arrived_ms[at].max(*finish);
+        *finish = key_ms + QUANTUM_MS;
+        self.key_ms[at] = key_ms;
+        assert!(*finish > self.arrived_ms[at]);
     }
 
-    /// Takes the entry at `place` out of a heap.
-    fn take(&mut self, heap: usize, place: usize) -> u32 {
-        let last = self.heaps[heap].len() - 1;
-        self.swap(heap, place, last);
-        let entry = self.heaps[heap].pop().expect("it has the entry");
-        self.places[entry.slot as usize] = 0;
-        if place < last {
-            self.rise(heap, place);
-            self.sink(heap, place);
-        }
-        entry.slot
-    }
-
-    fn rise(&mut self, heap: usize, mut place: usize) {
-        while place > 0 && self.is_less(heap, place, (place - 1) / 2) {
-            self.swap(heap, place, (place - 1) / 2);
-            place = (place - 1) / 2;
+    fn enter(&mut self, slot: u32, class: Class, stage: u8) {
+        self.place[slot as usize] = place_of(class, stage);
+        self.counts[class as usize] += 1;
+        self.waiting.push(slot, &self.arrived_ms);
+        match stage {
+            READY => self.ready[class as usize].push(slot, &self.key_ms),
+            RESTING => self.resting.push(slot, &self.until_ms),
+            _ => unreachable!("only ready and resting slots wait"),
         }
     }
 
-    fn sink(&mut self, heap: usize, mut place: usize) {
-        loop {
-            let mut least = place;
-            for child in [2 * place + 1, 2 * place + 2] {
-                if child < self.heaps[heap].len() && self.is_less(heap, child, least) {
-                    least = child;
-                }
-            }
-            if least == place {
-                return;
-            }
-            self.swap(heap, place, least);
-            place = least;
-        }
-    }
-
-    /// Equal keys are served by slot number, so that a run can be repeated.
-    fn is_less(&self, heap: usize, one: usize, other: usize) -> bool {
-        let (one, other) = (self.heaps[heap][one], self.heaps[heap][other]);
-        (one.key, one.slot) < (other.key, other.slot)
-    }
-
-    fn swap(&mut self, heap: usize, one: usize, other: usize) {
-        self.heaps[heap].swap(one, other);
-        for place in [one, other] {
-            self.places[self.heaps[heap][place].slot as usize] = place as u32 + 1;
+    fn leave(&mut self, slot: u32) {
+        let place = self.place[slot as usize];
+        let class = class_of(place) as usize;
+        self.counts[class] -= 1;
+        self.waiting.remove(slot, &self.arrived_ms);
+        match place & STAGES {
+            READY => self.ready[class].remove(slot, &self.key_ms),
+            RESTING => self.resting.remove(slot, &self.until_ms),
+            _ => unreachable!("only ready and resting slots wait"),
         }
     }
 }
 
-/// What a wake costs its user, milliseconds of virtual time.
-pub const QUANTUM_MS: u64 = 100;
+fn place_of(class: Class, stage: u8) -> u8 {
+    stage | if class == Class::Change { CHANGE } else { 0 }
+}
 
-/// Users are told apart by hash; two that share a place share their turn.
+fn class_of(place: u8) -> Class {
+    if place & CHANGE == 0 { Class::Input } else { Class::Change }
+}
+
+fn is_waiting(place: u8) -> bool {
+    matches!(place & STAGES, READY | RESTING)
+}
+
+/// What a user's next sleeper is set back for each that was pushed before it.
+const QUANTUM_MS: u64 = 100;
+/// Entries of the table of users; two of 32 KiB each.
 const USERS: usize = 4096;
-const RESTING: usize = 2;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_first_and_the_oldest_of_them_first() {
-        let mut queue = Queue::new(8);
-        queue.push(0, Class::Change, 10, 100);
-        queue.push(1, Class::Input, 11, 300);
-        queue.push(2, Class::Input, 12, 200);
-        queue.push(3, Class::Change, 13, 50);
-        queue.promote(0);
-        let order: Vec<u32> = core::iter::from_fn(|| queue.pop(1000)).collect();
-        assert_eq!(order, [0, 2, 1, 3]);
-    }
-
-    #[test]
-    fn a_user_with_many_sleepers_keeps_nobody_waiting() {
-        let mut queue = Queue::new(100);
-        for slot in 0..99 {
-            queue.push(slot, Class::Change, 7, 1000);
-        }
-        queue.push(99, Class::Change, 8, 1050);
-        let order: Vec<u32> = core::iter::from_fn(|| queue.pop(2000)).collect();
-        assert_eq!(order.iter().position(|slot| *slot == 99), Some(1));
-    }
-
-    #[test]
-    fn rest_is_kept_and_keeps_the_age() {
-        let mut queue = Queue::new(4);
-        queue.push(0, Class::Input, 1, 100);
-        queue.push(1, Class::Input, 2, 200);
-        queue.rest(0, 500);
-        assert_eq!((queue.pop(300), queue.pop(300)), (Some(1), None));
-        assert_eq!((queue.next_rest_ms(), queue.oldest_ms()), (Some(500), Some(100)));
-        assert_eq!(queue.pop(500), Some(0));
-        assert!(queue.is_empty());
-    }
-
-    /// Random orders against a list that is searched anew each time.
-    #[test]
-    fn the_heaps_agree_with_a_list() {
-        let (mut queue, mut random) = (Queue::new(32), 1_u64);
-        let mut model: Vec<(u64, u64, u32)> = Vec::new();
-        for now in 0..50_000_u64 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let slot = (random >> 40) as u32 % 32;
-            let known = model.iter().position(|entry| entry.2 == slot);
-            assert_eq!(queue.contains(slot), known.is_some());
-            match (random >> 60, known) {
-                (0..=7, None) => {
-                    let class = if random >> 59 & 1 == 0 { Class::Input } else { Class::Change };
-                    // Each slot its own user: the key is the arrival.
-                    queue.push(slot, class, slot, now * 1000);
-                    model.push((class as u64, now * 1000, slot));
-                }
-                (8..=9, Some(at)) => {
-                    queue.promote(slot);
-                    model[at].0 = 0;
-                }
-                (10..=11, Some(at)) => {
-                    queue.remove(slot);
-                    model.swap_remove(at);
-                }
-                (12..=13, _) => {
-                    model.sort_unstable();
-                    let first = (!model.is_empty()).then(|| model.remove(0).2);
-                    assert_eq!(queue.pop(now * 1000), first);
-                }
-                _ => {}
-            }
-            assert_eq!(queue.len(), model.len());
-        }
-    }
-}
+const ABSENT: u8 = 0;
+const READY: u8 = 1;
+const RESTING: u8 = 2;
+const GRANTED: u8 = 3;
+const STAGES: u8 = 3;
+const CHANGE: u8 = 4;

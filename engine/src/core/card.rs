@@ -10,6 +10,7 @@ use super::Core;
 use crate::action::{Action, Actions};
 use crate::report::{Event as Said, Report};
 use crate::ring::Span;
+use crate::state::State;
 
 impl Core {
     /// Reports an event of a client, with its card.
@@ -25,6 +26,8 @@ impl Core {
         reason: &[u8],
         out: &mut Actions,
     ) {
+        assert_ne!(self.state(slot), State::Free, "nobody is reported");
+        assert!(reason.len() <= 1024, "reasons are short");
         let card = self.card(slot, out);
         let text = if reason.len() <= out.room() { out.text(reason) } else { Span::default() };
         let record = &self.slots[slot];
@@ -81,6 +84,7 @@ fn write_card(parsed: &HibernateLine<'_>, out: &mut Actions) -> Span {
         return Span::default();
     }
     let at = out.bytes.len();
+    assert!(at + CARD_BYTES_MAX <= out.bytes.capacity());
     let bytes = &mut out.bytes;
     field(bytes, Some(parsed.username));
     field(bytes, parsed.session);
@@ -95,6 +99,7 @@ fn write_card(parsed: &HibernateLine<'_>, out: &mut Actions) -> Span {
     field(bytes, parsed.stats);
     field(bytes, parsed.userdb_fields);
     bytes.pop();
+    assert!(bytes.len() - at <= CARD_BYTES_MAX);
     Span { at: at as u32, count: (bytes.len() - at) as u32 }
 }
 

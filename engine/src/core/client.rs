@@ -10,7 +10,7 @@ use crate::action::Actions;
 use crate::idle::{Verdict, judge};
 use crate::keepalive::{self, STILL_HERE};
 use crate::limits::TAG_BYTES_MAX;
-use crate::record::{Flag, INPUT_MAX};
+use crate::record::{Flag, INPUT_MAX, NIL};
 use crate::report::{Event as Said, Goodbye};
 use crate::ring::{CLIENT_BUFFER_BYTES, Completion, Op};
 use crate::state::{Event, State};
@@ -43,12 +43,14 @@ impl Core {
         if !heard || record.has(Flag::Recv) || record.has(Flag::RecvCancel) {
             return;
         }
+        assert!(!record.has(Flag::Doomed) && record.cold != NIL);
         record.set(Flag::Recv);
         out.ring(Op::RecvClient { token: self.token(Kind::ClientRecv, slot), slot });
     }
 
     /// Cancels the recv, if it is in flight.
     pub(super) fn disarm_client(&mut self, slot: u32, out: &mut Actions) {
+        assert_ne!(self.state(slot), State::Asleep, "a sleeper is deaf");
         let record = &mut self.slots[slot];
         if record.has(Flag::Recv) && !record.has(Flag::RecvCancel) {
             record.set(Flag::RecvCancel);
@@ -86,6 +88,7 @@ impl Core {
         let slot = self.slot_of(done);
         let record = &mut self.slots[slot];
         assert!(record.has(Flag::RecvCancel));
+        assert!(!done.more, "a cancel completes once");
         record.clear(Flag::RecvCancel);
         self.joined(slot, out);
     }
@@ -108,6 +111,7 @@ impl Core {
             return;
         }
         assert!(matches!(state, State::Asleep | State::Queued | State::Joining));
+        assert!(!bytes.is_empty() && bytes.len() <= CLIENT_BUFFER_BYTES);
         if self.slots[slot].has(Flag::Input) {
             self.keep_input(slot, bytes);
             return;
@@ -131,6 +135,7 @@ impl Core {
     }
 
     fn keep_input(&mut self, slot: u32, bytes: &[u8]) {
+        assert!(self.slots[slot].input().is_empty(), "bytes out of order");
         let kept = self.cold.append_input(self.slots[slot].cold, bytes);
         assert!(kept, "blocks for input are promised to every client");
     }
@@ -138,11 +143,12 @@ impl Core {
     /// Answers DONE+IDLE; `false` when a worker has to. No mailbox is looked at: a change would
     /// have woken the client already.
     fn answer(&mut self, slot: u32, all: &[u8], tag: Range<usize>, out: &mut Actions) -> bool {
+        assert!(tag.end < all.len() && !tag.is_empty());
         let record = &self.slots[slot];
         let quiet = self.state(slot) == State::Asleep
             && !record.has(Flag::Changed)
             && !record.has(Flag::Send)
-            && self.sends.len() < self.sends.capacity();
+            && self.has_send_room();
         if !quiet {
             return false;
         }
@@ -172,6 +178,8 @@ impl Core {
 
     /// Writes the line anew with the tag of the IDLE that is now running.
     fn retag(&mut self, slot: u32, line: &[u8], tag: &[u8], text: &mut Vec<u8>) {
+        assert!(!tag.is_empty() && tag.len() <= TAG_BYTES_MAX);
+        assert!(!self.cold.has_output(self.slots[slot].cold), "output would be forgotten");
         text.clear();
         for (index, field) in line.split(|byte| *byte == b'\t').enumerate() {
             if index > 0 {
@@ -193,9 +201,9 @@ impl Core {
 
     /// Sends to a client without ever waiting. The caller has seen that there is room.
     pub(super) fn send(&mut self, slot: u32, kind: SendKind, payload: &[u8], out: &mut Actions) {
+        assert!(self.has_send_room() && !payload.is_empty());
         let record = &mut self.slots[slot];
         assert!(!record.has(Flag::Send), "one send at a time");
-        assert!(self.sends.len() < self.sends.capacity());
         record.set(Flag::Send);
         let switching = record.has(Flag::Multiplex) && !record.has(Flag::Switched);
         let mut kept = [0; PAYLOAD_BYTES_MAX];
@@ -216,10 +224,16 @@ impl Core {
         out.ring(Op::SendClient { token, slot, text });
     }
 
+    /// True when one more send may be in flight.
+    pub(super) fn has_send_room(&self) -> bool {
+        self.sends.len() < self.limits.sends_in_flight_max as usize
+    }
+
     pub(super) fn client_sent(&mut self, done: &Completion, out: &mut Actions) {
         let send = self.sends.remove(done.token.index() as usize);
         let slot = send.slot;
         assert!(self.slots.is_current(slot, done.token.generation()), "a send outlived its slot");
+        assert!(self.slots[slot].has(Flag::Send) && !done.more);
         self.slots[slot].clear(Flag::Send);
         let switch_bytes = if send.switching { SWITCH_BYTES } else { 0 };
         let written = usize::try_from(done.result).unwrap_or(0);
@@ -251,9 +265,11 @@ impl Core {
 
     /// A write was cut short: the worker has to write the rest before anything else.
     fn cut(&mut self, slot: u32, kind: SendKind, rest: &[u8], out: &mut Actions) {
+        assert!(!rest.is_empty());
         if self.state(slot) == State::Leaving {
             return;
         }
+        assert_ne!(self.state(slot), State::Handed, "sends are joined before");
         let kept = self.cold.set_output(self.slots[slot].cold, rest);
         assert!(kept, "blocks for output are promised to every client");
         let class = if kind == SendKind::Answer { Class::Input } else { Class::Change };
@@ -282,6 +298,7 @@ impl Core {
             record.keepalive_secs,
         );
         let at = self.now.mono_ms + secs * 1000;
+        assert!(at > self.now.mono_ms, "a beat now, and again and again");
         self.wheel.arm(&mut self.slots, slot, at);
     }
 
@@ -293,7 +310,7 @@ impl Core {
         let blocked = record.has(Flag::Send)
             || state == State::Joining
             || (state == State::Queued && self.cold.has_output(record.cold));
-        if !blocked && self.sends.len() == self.sends.capacity() {
+        if !blocked && !self.has_send_room() {
             self.wheel.arm(&mut self.slots, slot, self.now.mono_ms + crate::wheel::TICK_MS);
             return;
         }
@@ -305,6 +322,8 @@ impl Core {
 
     /// Reports that a client will not be heard of again.
     pub(super) fn report_goodbye(&mut self, slot: u32, why: Goodbye, out: &mut Actions) {
+        assert!(matches!(self.state(slot), State::Leaving | State::Handed));
+        assert!(self.slots[slot].is_joined());
         self.counters.disconnected += 1;
         self.counters.kicked += u64::from(why == Goodbye::Kicked);
         self.counters.lost += u64::from(why == Goodbye::Lost);

@@ -79,6 +79,8 @@ pub(super) enum Word {
 
 impl Core {
     pub(super) fn arm_accept(&mut self, out: &mut Actions) {
+        assert_ne!(self.accept, Accept::Armed, "two accepts take each other's connections");
+        assert!(self.stop.is_none(), "nobody is welcome any more");
         self.accept = Accept::Armed;
         out.ring(Op::Accept { token: Token::new(Kind::Accept, 0, 0) });
     }
@@ -97,6 +99,7 @@ impl Core {
     }
 
     pub(super) fn accepted(&mut self, completion: &Completion, out: &mut Actions) {
+        assert!(matches!(self.accept, Accept::Armed | Accept::Ending));
         if let Some(passed) = completion.passed[0] {
             assert!(completion.result >= 0);
             self.welcome(passed, completion.peer, out);
@@ -112,7 +115,10 @@ impl Core {
             (false, Accept::Armed) if failed => {
                 self.accept = Accept::Later(self.now.mono_ms + ACCEPT_PAUSE_MS);
             }
-            (false, _) => self.arm_accept(out),
+            (false, _) => {
+                self.accept = Accept::Off;
+                self.arm_accept(out);
+            }
         }
     }
 
@@ -153,6 +159,7 @@ impl Core {
             ended: false,
             closing: false,
         });
+        assert!(conn < self.limits.conns_max as usize, "the ring has no such place");
         out.ring(Op::SeatConn { passed, conn: conn as u32 });
         self.say(conn, Word::Version, out);
         self.arm_conn(conn, out);
@@ -163,6 +170,7 @@ impl Core {
         if entry.recv || entry.ended || entry.closing {
             return;
         }
+        assert!(!entry.recv_cancel, "a cancel would meet the next recv");
         entry.recv = true;
         out.ring(Op::RecvConn { token: token(entry, Kind::ConnRecv, conn), conn: conn as u32 });
     }
@@ -199,6 +207,7 @@ impl Core {
 
     /// More descriptors than the line allows, or some were lost on the way.
     fn surplus(&mut self, conn: usize, out: &mut Actions) {
+        assert!(!self.conns[conn].closing && !self.conns[conn].recv);
         match self.conns[conn].stage {
             Stage::Hello | Stage::Line | Stage::Notify => {
                 self.refuse(conn, b"More descriptors received than the line allows", out);
@@ -238,6 +247,8 @@ impl Core {
 
     fn feed_hello(&mut self, conn: usize, piece: &[u8], out: &mut Actions) {
         let entry = &mut self.conns[conn];
+        assert!(entry.slot == NIL && entry.chain == NIL, "nobody is offered before VERSION");
+        assert!(!piece.is_empty());
         let (from, to) = (entry.hello_bytes, entry.hello_bytes + piece.len());
         if to > CONN_HELLO_BYTES_MAX {
             self.break_off(conn, b"VERSION line expected, something longer received", out);
@@ -259,6 +270,8 @@ impl Core {
     /// The worker has closed, or the connection is of no use any more.
     pub(super) fn conn_ended(&mut self, conn: usize, out: &mut Actions) {
         let entry = &mut self.conns[conn];
+        assert!(!entry.closing, "it ended already");
+        assert_eq!(entry.slot == NIL, matches!(entry.stage, Stage::Hello | Stage::Line));
         entry.ended = true;
         match entry.stage {
             Stage::Settled => self.settle(conn, out),
@@ -317,12 +330,16 @@ impl Core {
         let conn = self.conn_of(done);
         let entry = &mut self.conns[conn];
         assert!(entry.recv_cancel && entry.closing);
+        assert!(!done.more, "a cancel completes once");
         entry.recv_cancel = false;
         self.try_close(conn, out);
     }
 
     /// `-reason`, then close. The client stays with its worker.
     pub(super) fn refuse(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
+        assert!(!reason.is_empty() && !reason.contains(&b'\n'), "a reason is one line");
+        let stage = self.conns[conn].stage;
+        assert!(matches!(stage, Stage::Hello | Stage::Line | Stage::Notify), "too late to refuse");
         self.counters.refused += 1;
         let peer = self.conns[conn].peer;
         self.report_text(Said::Refused(peer), reason, out);
@@ -337,6 +354,8 @@ impl Core {
 
     /// Closes without a word, as the protocol has it for a broken handshake.
     pub(super) fn break_off(&mut self, conn: usize, why: &[u8], out: &mut Actions) {
+        assert_ne!(self.conns[conn].stage, Stage::Settled, "the client is ours already");
+        assert!(!self.conns[conn].closing);
         if !why.is_empty() {
             self.counters.broken += 1;
             let peer = self.conns[conn].peer;
@@ -373,6 +392,8 @@ impl Core {
             self.say(conn, word, out);
             return;
         }
+        assert!(entry.slot == NIL && entry.chain == NIL);
+        assert!(entry.passed.iter().all(Option::is_none), "a descriptor would be lost");
         let token = token(entry, Kind::Farewell, conn);
         out.ring(Op::CloseConn { token, conn: conn as u32 });
         self.conns.remove(conn);
@@ -421,12 +442,14 @@ impl Core {
 }
 
 fn token(entry: &Conn, kind: Kind, conn: usize) -> Token {
+    assert!(matches!(kind, Kind::ConnRecv | Kind::ConnSend | Kind::CancelConn | Kind::Farewell));
     Token::new(kind, entry.generation, conn as u32)
 }
 
 /// `-reason LF`.
 fn minus(reason: &[u8], out: &mut Actions) -> Span {
     assert!(!reason.is_empty(), "nobody is refused without a reason");
+    assert!(reason.len() <= REASON_BYTES_MAX);
     let at = out.text(b"-").at;
     out.text(reason);
     out.text(b"\n");

@@ -15,9 +15,11 @@ impl Core {
         assert!(self.slots[slot].has(Flag::Doomed), "nobody goes without a reason");
         if self.state(slot) == State::Joining {
             self.in_flight -= 1;
+            self.window.withdrawn();
         }
         let next = self.turn(slot, event);
         assert_eq!(next, State::Leaving);
+        assert_ne!(event, Event::Depart);
         self.queue.remove(slot);
         self.wheel.disarm(&mut self.slots, slot);
         self.unwatch(slot, out);
@@ -47,6 +49,7 @@ impl Core {
     /// Tells the client, then closes once nothing is in flight.
     pub(super) fn try_depart(&mut self, slot: u32, out: &mut Actions) {
         assert_eq!(self.state(slot), State::Leaving);
+        assert!(!self.queue.contains(slot));
         if self.slots[slot].has(Flag::Send) {
             return;
         }
@@ -71,12 +74,13 @@ impl Core {
 
     /// Half a line of ours in the client's ears must not run into a BYE.
     fn may_say_bye(&self, slot: u32) -> bool {
-        self.sends.len() < self.sends.capacity() && !self.cold.has_output(self.slots[slot].cold)
+        self.has_send_room() && !self.cold.has_output(self.slots[slot].cold)
     }
 
     /// The slot is let again.
     pub(super) fn release(&mut self, slot: u32) {
         assert_eq!(self.state(slot), State::Free);
+        assert!(self.slots[slot].is_joined());
         self.wheel.disarm(&mut self.slots, slot);
         let chain = core::mem::replace(&mut self.slots[slot].cold, NIL);
         self.cold.close(chain);

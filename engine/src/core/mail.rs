@@ -29,6 +29,7 @@ impl Orphans {
 
     pub(super) fn begin(&mut self) {
         self.under_way += 1;
+        assert!(self.count <= ORPHANS_MAX);
     }
 
     pub(super) fn end(&mut self) {
@@ -40,6 +41,7 @@ impl Orphans {
     }
 
     fn remember(&mut self, wd: i32) {
+        assert!(self.count == 0 || self.under_way > 0, "remembered for nobody");
         if self.under_way == 0 || self.wds[..self.count].contains(&wd) {
             return;
         }
@@ -57,6 +59,8 @@ impl Orphans {
     }
 
     fn knows(&self, wds: &[i32]) -> bool {
+        assert!(self.under_way > 0, "asked for by an adoption");
+        assert!(wds.iter().all(|wd| *wd >= 0));
         self.overflow || self.wds[..self.count].iter().any(|wd| wds.contains(wd))
     }
 }
@@ -79,6 +83,7 @@ impl Core {
     }
 
     fn watch_event(&mut self, event: WatchEvent) {
+        assert!(event.wd >= 0 || event.is_overflow());
         self.counters.watch_events += 1;
         if event.is_overflow() {
             self.counters.watch_overflows += 1;
@@ -101,6 +106,8 @@ impl Core {
         changed: bool,
         out: &mut Actions,
     ) {
+        assert_eq!(self.state(slot), State::Offered);
+        assert!(!self.slots[slot].has(Flag::Changed));
         let end = wds.iter().position(|wd| *wd < 0).unwrap_or(wds.len());
         let wds = &wds[..end];
         let mut changed = changed || self.orphans.knows(wds);
@@ -143,6 +150,7 @@ impl Core {
     /// The mailbox of a sleeping client changed.
     pub(super) fn changed(&mut self, slot: u32, out: &mut Actions) {
         assert!(self.slots[slot].has(Flag::Changed));
+        assert_eq!(self.state(slot), State::Asleep);
         self.wake(slot, Event::Change, Class::Change, out);
     }
 
@@ -158,6 +166,8 @@ impl Core {
     pub(super) fn arm_notify(&mut self, slot: u32, out: &mut Actions) {
         let record = &mut self.slots[slot];
         if record.has(Flag::Kept) && !record.has(Flag::Notify) {
+            assert!(!record.has(Flag::NotifyCancel));
+            assert_eq!(record.mailbox, NIL, "adopted and kept");
             record.set(Flag::Notify);
             self.counters.notify_kept += 1;
             out.ring(Op::PollNotify { token: self.token(Kind::Notify, slot), slot });
@@ -165,6 +175,7 @@ impl Core {
     }
 
     pub(super) fn disarm_notify(&mut self, slot: u32, out: &mut Actions) {
+        assert_ne!(self.state(slot), State::Asleep, "a sleeper is blind");
         let record = &mut self.slots[slot];
         if record.has(Flag::Notify) && !record.has(Flag::NotifyCancel) {
             record.set(Flag::NotifyCancel);
@@ -177,6 +188,7 @@ impl Core {
     pub(super) fn notified(&mut self, done: &Completion, out: &mut Actions) {
         let slot = self.slot_of(done);
         assert!(self.slots[slot].has(Flag::Notify) && !done.more);
+        assert!(self.slots[slot].has(Flag::Kept), "polled without a descriptor");
         self.slots[slot].clear(Flag::Notify);
         self.counters.notify_kept -= 1;
         if self.state(slot) == State::Asleep {
@@ -189,7 +201,7 @@ impl Core {
 
     pub(super) fn notify_cancelled(&mut self, done: &Completion, out: &mut Actions) {
         let slot = self.slot_of(done);
-        assert!(self.slots[slot].has(Flag::NotifyCancel));
+        assert!(self.slots[slot].has(Flag::NotifyCancel) && !done.more);
         self.slots[slot].clear(Flag::NotifyCancel);
         self.joined(slot, out);
     }

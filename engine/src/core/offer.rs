@@ -11,13 +11,15 @@ use crate::limits::COLD_BLOCKS_PER_SLOT;
 use crate::record::{Flag, NIL};
 use crate::report::{Event as Said, Goodbye};
 use crate::ring::{Op, Passed, PassedKind};
-use crate::state::Event;
+use crate::state::{Event, State};
 use crate::token::Kind;
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
 impl Core {
     /// Bytes of the hibernate line; the piece ends at its LF, if that has come.
     pub(super) fn feed_line(&mut self, conn: usize, piece: &[u8], out: &mut Actions) {
+        assert_eq!(self.conns[conn].stage, Stage::Line);
+        assert_eq!(self.conns[conn].slot, NIL);
         if self.conns[conn].chain == NIL {
             match self.cold_has_room(0).then(|| self.cold.open()).flatten() {
                 Some(chain) => self.conns[conn].chain = chain,
@@ -43,6 +45,8 @@ impl Core {
 
     /// A whole line has come. Checks everything that can be checked before the client is ours.
     fn offer(&mut self, conn: usize, line: &[u8], out: &mut Actions) {
+        assert!(line.ends_with(b"\n"), "half a line is offered");
+        assert_ne!(self.conns[conn].chain, NIL);
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let parsed = match HibernateLine::parse(line) {
@@ -91,6 +95,8 @@ impl Core {
         user.clear();
         torpor_handoff::line::unescape_into(&mut user, parsed.username);
         let record = &mut self.slots[slot];
+        assert!(record.cold == NIL && chain != NIL);
+        assert!(record.is_joined());
         record.cold = chain;
         record.started_us = self.now.wall_us;
         record.user_hash = card::hash(parsed.username) as u32;
@@ -128,6 +134,7 @@ impl Core {
             return self.refuse(conn, b"notify_fd is not an inotify descriptor", out);
         }
         let entry = &mut self.conns[conn];
+        assert!(entry.slot != NIL && entry.stage == Stage::Notify);
         entry.passed = [None, None];
         entry.stage = Stage::Adopting;
         let (slot, generation) = (entry.slot, self.slots[entry.slot].generation);
@@ -143,15 +150,16 @@ impl Core {
         let found = self.conns.iter().find(|(_, entry)| entry.slot == slot);
         let conn = found.map(|(conn, _)| conn).expect("its connection waits");
         assert_eq!(self.conns[conn].stage, Stage::Adopting);
+        assert_eq!(self.state(slot), State::Offered);
         match adopted.outcome {
             Adoption::Shared { wds, changed } => self.watch_shared(slot, &wds, changed, out),
             Adoption::Kept => self.slots[slot].set(Flag::Kept),
         }
         self.orphans.end();
+        self.conns[conn].stage = Stage::Settling;
         if self.conns[conn].ended {
             return self.break_off(conn, b"Connection closed during the hand-over", out);
         }
-        self.conns[conn].stage = Stage::Settling;
         self.say(conn, Word::LastPlus, out);
     }
 
@@ -159,6 +167,8 @@ impl Core {
     /// has closed.
     pub(super) fn given(&mut self, conn: usize, out: &mut Actions) {
         let slot = self.conns[conn].slot;
+        assert_eq!(self.conns[conn].stage, Stage::Settling);
+        assert_ne!(slot, NIL);
         self.turn(slot, Event::Give);
         self.counters.hibernated += 1;
         self.report(Said::Hibernated, slot, out);
@@ -173,6 +183,8 @@ impl Core {
     /// The worker has closed: the client sleeps.
     pub(super) fn settle(&mut self, conn: usize, out: &mut Actions) {
         let slot = core::mem::replace(&mut self.conns[conn].slot, NIL);
+        assert_eq!(self.conns[conn].stage, Stage::Settled);
+        assert_ne!(slot, NIL);
         self.close(conn, out);
         self.turn(slot, Event::Settle);
         self.arm_client(slot, out);
@@ -195,6 +207,8 @@ impl Core {
             out.ring(Op::Drop { passed });
         }
         let (chain, slot) = (entry.chain, entry.slot);
+        assert!(chain == NIL || slot == NIL, "the line lies with one of them");
+        assert_ne!(entry.stage, Stage::Adopting, "the watcher's reply would find nobody");
         (entry.chain, entry.slot) = (NIL, NIL);
         if chain != NIL {
             self.cold.close(chain);
@@ -210,6 +224,7 @@ impl Core {
 
     /// Refusing is always safe; dropping never is.
     fn refuse_full(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
+        assert!(reason.starts_with(b"full"));
         self.counters.refused_full += 1;
         self.refuse(conn, reason, out);
     }

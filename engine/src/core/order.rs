@@ -6,6 +6,7 @@ use super::card::CARDS_ROOM_BYTES;
 use super::{Accept, Core, Stop, card};
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command, PAGE_CARDS, PAGE_SLOTS};
+use crate::record::NIL;
 use crate::report::Goodbye;
 use crate::ring::Span;
 use crate::state::State;
@@ -43,6 +44,7 @@ impl Core {
         let mut slot = cursor;
         let page_end = self.slots.end().min(cursor.saturating_add(PAGE_SLOTS));
         let (at, mut count) = (out.bytes.len(), 0);
+        assert!(page_end <= self.slots.capacity());
         while slot < page_end && count < PAGE_CARDS {
             if self.is_visible(slot) && user.is_none_or(|user| self.is_user(slot, user)) {
                 let state = self.state(slot);
@@ -97,6 +99,7 @@ impl Core {
         for slot in stop.cursor..page_end {
             self.dismiss(slot, Goodbye::Shutdown, out);
         }
+        assert!(stop.cursor <= page_end, "the walk goes forward");
         stop.cursor = page_end;
         self.busy |= stop.cursor < self.slots.end();
         let empty = self.slots.used() == 0 && self.conns.is_empty();
@@ -125,6 +128,8 @@ impl Core {
     }
 
     fn field_is(&mut self, slot: u32, index: usize, word: &[u8]) -> bool {
+        assert_ne!(self.slots[slot].cold, NIL, "only the living have words");
+        assert!(index < 2, "positional");
         self.line.clear();
         self.cold.read_line(self.slots[slot].cold, &mut self.line);
         let mut fields = self.line.split(|byte| matches!(byte, b'\t' | b'\r' | b'\n'));
@@ -133,5 +138,7 @@ impl Core {
 }
 
 fn answer(ticket: u64, cursor: Option<u32>, count: u32, text: Span, out: &mut Actions) {
+    assert!(count <= PAGE_CARDS);
+    assert!((text.at + text.count) as usize <= out.bytes.len());
     out.push(Action::Answer(Answer { ticket, cursor, count, text }));
 }

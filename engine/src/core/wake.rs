@@ -6,7 +6,7 @@ use torpor_handoff::queue::Class;
 
 use super::{Core, card};
 use crate::action::{Action, Actions};
-use crate::record::Flag;
+use crate::record::{Flag, NIL};
 use crate::report::{Cause, Event as Said, Goodbye};
 use crate::state::{Event, State};
 
@@ -14,6 +14,8 @@ impl Core {
     /// The client is owed a wake, for this reason.
     pub(super) fn wake(&mut self, slot: u32, event: Event, class: Class, out: &mut Actions) {
         let before = self.state(slot);
+        assert!(matches!(event, Event::Input | Event::Change | Event::Cut));
+        assert!(event != Event::Input || self.slots[slot].has(Flag::Input));
         self.turn(slot, event);
         match before {
             State::Asleep => {
@@ -44,9 +46,11 @@ impl Core {
             && !self.parcels.is_empty()
             && let Some(slot) = self.queue.pop(now_ms)
         {
+            assert_eq!(self.state(slot), State::Queued);
+            assert!(!self.slots[slot].has(Flag::Doomed), "the doomed are not queued");
             self.turn(slot, Event::Grant);
             self.in_flight += 1;
-
+            self.window.sent(now_ms);
             self.disarm_client(slot, out);
             self.disarm_notify(slot, out);
             self.try_dispatch(slot, out);
@@ -60,6 +64,8 @@ impl Core {
         }
         self.retire(slot, out);
         self.wheel.disarm(&mut self.slots, slot);
+        assert!(!self.slots[slot].has(Flag::Doomed));
+        assert_eq!(self.slots[slot].mailbox, NIL);
         let mut parcel = self.parcels.pop().expect("granted only while there is a parcel");
         self.render(slot, &mut parcel);
         self.turn(slot, Event::Join);
@@ -91,6 +97,8 @@ impl Core {
             output_bytes: u64::from(record.bytes_out),
         };
         unhibernate::render(parcel, line, &wakeup);
+        assert!(parcel.ends_with(b"\n"));
+        assert!(parcel.len() <= parcel.capacity());
     }
 
     /// The handoff thread is done with a client.
@@ -98,11 +106,12 @@ impl Core {
         let Reply { slot, generation, outcome, parcel } = reply;
         assert!(self.slots.is_current(slot, generation), "a handed slot waits for its reply");
         assert_eq!(self.state(slot), State::Handed);
+        assert!(self.in_flight > 0);
         self.in_flight -= 1;
         match outcome {
             Outcome::Taken => self.taken(slot, out),
             Outcome::Lost => {
-                self.window.refused();
+                self.window.refused(self.now.mono_ms);
                 self.report_goodbye(slot, Goodbye::Lost, out);
                 self.turn(slot, Event::Lose);
                 self.release(slot);
@@ -117,7 +126,7 @@ impl Core {
     }
 
     fn taken(&mut self, slot: u32, out: &mut Actions) {
-        self.window.taken();
+        self.window.taken(self.now.mono_ms);
         self.moved_ms = self.now.mono_ms;
         self.counters.unhibernated += 1;
         let cause = self.cause(slot);
@@ -137,15 +146,15 @@ impl Core {
                 self.counters.retried_unsent += 1;
             }
             Outcome::Unsent(_) => {
-                self.window.refused();
+                self.window.refused(now_ms);
                 self.counters.retried_unsent += 1;
             }
             Outcome::Refused => {
-                self.window.refused();
+                self.window.refused(now_ms);
                 self.counters.retried_refused += 1;
             }
             _ => {
-                self.window.refused();
+                self.window.refused(now_ms);
                 self.counters.retried_gone += 1;
             }
         }
@@ -161,6 +170,7 @@ impl Core {
             return self.leave(slot, Event::Kick, out);
         }
         let waited_ms = now_ms - queued_ms;
+        assert!(self.queue.contains(slot));
         let limit_ms = self.wait_ms_max(slot);
         if outcome == Outcome::Refused && limit_ms > 0 && waited_ms > limit_ms {
             // The workers run, and refuse this one: waiting longer changes nothing.
@@ -180,6 +190,8 @@ impl Core {
             _ => self.knobs.retry_ms_max,
         };
         let least_ms = self.knobs.retry_ms_min.min(most_ms);
+        assert!(least_ms > 0, "without a rest a refusal would spin");
+        assert!(least_ms <= most_ms);
         let rest_ms = (waited_ms / 2).clamp(least_ms, most_ms);
         rest_ms - rest_ms * u64::from(slot % 8) / 32
     }
@@ -206,6 +218,8 @@ impl Core {
     }
 
     fn give_up(&mut self, slot: u32, out: &mut Actions) {
+        assert_eq!(self.state(slot), State::Queued);
+        assert!(self.wait_ms_max(slot) > 0, "told to wait for ever");
         self.slots[slot].doom(Goodbye::Waited);
         self.leave(slot, Event::GiveUp, out);
     }

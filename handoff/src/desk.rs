@@ -1,0 +1,226 @@
+//! The handoff thread's inside: many conversations, one epoll set, no waiting on any of them.
+//!
+//! One turn: wait, serve what is ready, look after what is due, take new wakes, ring the doorbell
+//! if a reply went out. Sockets are watched edge-triggered and read until they are empty, so
+//! nothing that stays ready can make the loop spin.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use slab::Slab;
+
+use crate::master::{Event, Timeouts};
+use crate::message::{Returned, Wake};
+use crate::outcome::{Cause, Outcome};
+use crate::talk::Talk;
+use crate::thread::Doorbell;
+
+pub(crate) type Channels = (Receiver<Wake<OwnedFd>>, Sender<Returned<OwnedFd>>);
+
+pub(crate) struct Desk {
+    path: PathBuf,
+    timeouts: Timeouts,
+    epoll: Epoll,
+    bell: Arc<EventFd>,
+    wakes: Receiver<Wake<OwnedFd>>,
+    returns: Sender<Returned<OwnedFd>>,
+    /// Never more than may be in flight.
+    talks: Slab<Talk>,
+    room: usize,
+    /// Conversations that are due; kept for its allocation.
+    due: Vec<usize>,
+    start: Instant,
+    /// True exactly when a reply went out since the doorbell was rung.
+    has_replied: bool,
+    /// True exactly until the engine has told us to stop.
+    is_open: bool,
+    /// Last, so that it rings when everything above is closed.
+    doorbell: Doorbell,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        path: PathBuf,
+        room: usize,
+        timeouts: Timeouts,
+        bell: Arc<EventFd>,
+        (wakes, returns): Channels,
+        doorbell: Doorbell,
+    ) -> nix::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&*bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        Ok(Self {
+            path,
+            timeouts,
+            epoll,
+            bell,
+            wakes,
+            returns,
+            talks: Slab::with_capacity(room),
+            room,
+            due: Vec::with_capacity(room),
+            start: Instant::now(),
+            has_replied: false,
+            is_open: true,
+            doorbell,
+        })
+    }
+
+    /// Until told to stop, and then until nothing is in flight.
+    pub(crate) fn run(mut self) {
+        let mut events = [EpollEvent::empty(); EVENTS_MAX];
+        while self.is_open || !self.talks.is_empty() {
+            let ready = match self.epoll.wait(&mut events, self.timeout()) {
+                Ok(count) => &events[..count],
+                Err(Errno::EINTR) => continue,
+                Err(errno) => panic!("epoll_wait on our own set: {errno}"),
+            };
+            let mut is_rung = false;
+            for event in ready {
+                match event.data() {
+                    BELL => is_rung = true,
+                    data => self.serve(data, event.events()),
+                }
+            }
+            self.look_after_due();
+            if is_rung {
+                // Before the channel is emptied, so that no ring is lost.
+                let _ = self.bell.read();
+                self.take_wakes();
+            }
+            if std::mem::take(&mut self.has_replied) {
+                self.doorbell.ring();
+            }
+        }
+    }
+
+    /// A socket or a worker's process has something to say. It may have ended earlier in this
+    /// turn; its number is not given out again before the turn's end.
+    fn serve(&mut self, data: u64, flags: EpollFlags) {
+        let key = usize::try_from(data / 2).expect("it came from a usize");
+        if data % 2 == WORKER {
+            if self.read(key) {
+                self.talks[key].worker = None;
+                self.tell(key, Event::WorkerDead);
+            }
+            return;
+        }
+        let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        let goes_on = !flags.intersects(readable) || self.read(key);
+        if goes_on && flags.contains(EpollFlags::EPOLLOUT) {
+            self.tell(key, Event::Writable);
+        }
+    }
+
+    /// Reads a conversation's socket empty. False when it is over.
+    fn read(&mut self, key: usize) -> bool {
+        let now_ms = self.now_ms();
+        let Some(talk) = self.talks.get_mut(key) else { return false };
+        let (outcome, has_worker) = talk.read(now_ms);
+        if let Some(outcome) = outcome {
+            self.end(key, outcome);
+            return false;
+        }
+        if has_worker && let Some(worker) = &talk.worker {
+            let watched = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, data(key) + 1);
+            // Without room for it the proof fails to come, and the time limit stands in.
+            let _ = self.epoll.add(worker.as_fd(), watched);
+        }
+        true
+    }
+
+    fn tell(&mut self, key: usize, event: Event<'_>) {
+        let now_ms = self.now_ms();
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        if let Some(outcome) = talk.on(event, now_ms) {
+            self.end(key, outcome);
+        }
+    }
+
+    fn look_after_due(&mut self) {
+        let now_ms = self.now_ms();
+        let mut due = std::mem::take(&mut self.due);
+        let is_due = |(key, talk): (usize, &Talk)| (talk.due_ms() <= now_ms).then_some(key);
+        due.extend(self.talks.iter().filter_map(is_due));
+        for key in due.drain(..) {
+            self.talks[key].retry_ms = None;
+            // A last look: an answer that is there already counts.
+            if !self.read(key) {
+                continue;
+            }
+            let is_late = self.talks[key].conversation.deadline_ms() <= now_ms;
+            self.tell(key, if is_late { Event::Deadline } else { Event::Writable });
+        }
+        self.due = due;
+    }
+
+    fn take_wakes(&mut self) {
+        loop {
+            match self.wakes.try_recv() {
+                Ok(wake) => self.begin(wake),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        self.is_open = false;
+        let keys: Vec<usize> = self.talks.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.tell(key, Event::Stop);
+        }
+    }
+
+    fn begin(&mut self, wake: Wake<OwnedFd>) {
+        assert!(self.talks.len() < self.room, "more wakes than may be in flight");
+        let talk = match Talk::begin(wake, &self.path, &self.timeouts, self.now_ms()) {
+            Ok(talk) => talk,
+            Err(returned) => return self.reply(returned),
+        };
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        let key = self.talks.insert(talk);
+        let watched = EpollEvent::new(flags, data(key));
+        match self.epoll.add(self.talks[key].socket.as_fd(), watched) {
+            Ok(()) => self.tell(key, Event::Connected),
+            Err(errno) => self.end(key, Outcome::Unsent(Cause::Host(errno as i32))),
+        }
+    }
+
+    fn end(&mut self, key: usize, outcome: Outcome) {
+        let talk = self.talks.remove(key);
+        self.reply(talk.end(outcome));
+    }
+
+    fn reply(&mut self, returned: Returned<OwnedFd>) {
+        // The channel has room for all in flight. An engine that has gone needs no reply.
+        let result = self.returns.try_send(returned);
+        assert!(!result.is_err_and(|error| error.is_full()), "more replies than wakes");
+        self.has_replied = true;
+    }
+
+    /// Until the first conversation is due; without any, until the bell rings.
+    fn timeout(&self) -> EpollTimeout {
+        let Some(due_ms) = self.talks.iter().map(|(_, talk)| talk.due_ms()).min() else {
+            return EpollTimeout::NONE;
+        };
+        let wait_ms = due_ms.saturating_sub(self.now_ms());
+        EpollTimeout::from(u16::try_from(wait_ms).unwrap_or(u16::MAX))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).expect("584 million years")
+    }
+}
+
+/// A conversation's socket; its worker's pidfd is one more.
+fn data(key: usize) -> u64 {
+    2 * key as u64
+}
+
+const BELL: u64 = u64::MAX;
+const WORKER: u64 = 1;
+const EVENTS_MAX: usize = 64;
