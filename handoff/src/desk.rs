@@ -224,3 +224,41 @@ fn data(key: usize) -> u64 {
 const BELL: u64 = u64::MAX;
 const WORKER: u64 = 1;
 const EVENTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::time::Duration;
+
+    use crossbeam_channel::bounded;
+    use nix::sys::eventfd::EfdFlags;
+
+    use super::*;
+    use crate::line::MASTER_VERSION;
+
+    /// A `+` that has come before the deadline was looked at counts, although nobody has read it.
+    #[test]
+    fn the_last_look_finds_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("imap-master");
+        let listener = UnixListener::bind(&path).unwrap();
+        let eventfd = || EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let (wakes_in, wakes) = bounded(1);
+        let (returns, returns_out) = bounded(1);
+        let timeouts = Timeouts { version_ms: 10_000, ack_ms: 20, exit_ms: 20 };
+        let (bell, doorbell) = (Arc::new(eventfd()), Doorbell::new(eventfd().into()));
+        let mut desk = Desk::new(path, 1, timeouts, bell, (wakes, returns), doorbell).unwrap();
+        let (_mine, client) = UnixStream::pair().unwrap();
+        let parcel = b"u1\ttag=a1\n".to_vec();
+        wakes_in.send(Wake { slot: 1, generation: 1, parcel, client: client.into() }).unwrap();
+        desk.take_wakes();
+        let (mut worker, _) = listener.accept().unwrap();
+        worker.write_all(MASTER_VERSION).unwrap();
+        assert!(desk.read(0), "the descriptor goes out");
+        worker.write_all(b"+").unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        desk.look_after_due();
+        assert_eq!(returns_out.recv().unwrap().reply.outcome, Outcome::Taken);
+    }
+}

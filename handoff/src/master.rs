@@ -17,71 +17,17 @@
 //! worker has said so or has hung up, which Dovecot's worker does without touching the client;
 //! silence ends with the client's connection shut down, so that nobody can come to life late.
 
-use nix::errno::Errno;
+mod hear;
+mod step;
 
-use crate::line::{MASTER_VERSION, REASON_BYTES_MAX, Reply, check_version, parse_reply};
+use nix::errno::Errno;
+pub use step::{Event, Step, Timeouts};
+
+use crate::line::{MASTER_VERSION, Reply, parse_reply};
 use crate::outcome::{Cause, Outcome};
 
 #[cfg(test)]
 mod tests;
-
-/// How long a conversation waits, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From connect to the descriptor: forking a worker takes 4 to 21 ms, a queue of them longer.
-    pub version_ms: u64,
-    /// From the descriptor to the worker's answer.
-    pub ack_ms: u64,
-    /// For the proof that a worker that hung up is dead, and for the rest of a refusal's text.
-    pub exit_ms: u64,
-}
-
-/// What has happened. Errnos are those of the call that the last step asked for.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    Connected,
-    ConnectFailed(i32),
-    /// Bytes from the worker; `has_pidfd` if a pidfd of it came with them or before.
-    Received {
-        bytes: &'a [u8],
-        has_pidfd: bool,
-    },
-    ReceiveFailed(i32),
-    /// The socket may take more.
-    Writable,
-    /// So many bytes of what the last step asked for went out.
-    Sent {
-        count: usize,
-    },
-    /// Nothing went out. EAGAIN is no failure: wait for `Writable`.
-    SendFailed(i32),
-    Eof,
-    /// The worker's process has ended, and the socket was read until it was empty.
-    WorkerDead,
-    /// `deadline_ms` has come, and the socket was read until it was empty.
-    Deadline,
-    /// The client's connection is shut down.
-    ClientShut,
-    /// The host wants to end: what has not been sent comes back at once.
-    Stop,
-}
-
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing, until an event or `deadline_ms`.
-    Wait,
-    /// Send `MASTER_VERSION[from..]`.
-    SendVersion { from: usize },
-    /// Send the first byte of the request, together with the client's descriptor.
-    SendFirst,
-    /// Send the request from here on. Without a descriptor.
-    SendRest { from: usize },
-    /// Shut the client's connection down in both directions, then tell `ClientShut`.
-    ShutClient,
-    /// It is over. No event may follow.
-    Finish(Outcome),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -190,34 +136,6 @@ impl Conversation {
         Step::SendVersion { from: 0 }
     }
 
-    fn on_received(&mut self, bytes: &[u8], now_ms: u64) -> Step {
-        match self.state {
-            State::Greeting => self.on_greeting(bytes),
-            // Whoever answers before it was asked is no imap-master.
-            State::Connecting | State::First => unsent(Cause::BadGreeting),
-            State::Rest | State::Reply | State::Refusing => self.on_reply(bytes, now_ms),
-            State::HungUp | State::Shut | State::Over => Step::Wait,
-        }
-    }
-
-    fn on_greeting(&mut self, bytes: &[u8]) -> Step {
-        if self.is_greeted || self.inbox.len() + bytes.len() > GREETING_BYTES_MAX {
-            return unsent(Cause::BadGreeting);
-        }
-        self.inbox.extend_from_slice(bytes);
-        let Some(end) = self.inbox.iter().position(|&byte| byte == b'\n') else {
-            return Step::Wait;
-        };
-        let line = &self.inbox[..end];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if end + 1 < self.inbox.len() || check_version(line, "imap-master").is_err() {
-            return unsent(Cause::BadGreeting);
-        }
-        self.is_greeted = true;
-        self.inbox.clear();
-        self.begin_request()
-    }
-
     /// The descriptor goes when both VERSION lines are through.
     fn begin_request(&mut self) -> Step {
         assert_eq!(self.state, State::Greeting);
@@ -226,49 +144,6 @@ impl Conversation {
         }
         self.state = State::First;
         Step::SendFirst
-    }
-
-    fn on_reply(&mut self, bytes: &[u8], now_ms: u64) -> Step {
-        assert!(self.sent > 0);
-        let room = REASON_BYTES_MAX + 1 - self.inbox.len();
-        self.inbox.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        match parse_reply(&self.inbox) {
-            None => Step::Wait,
-            Some(Reply::Taken) => Step::Finish(Outcome::Taken),
-            Some(Reply::Refused(_)) => {
-                if self.inbox.contains(&b'\n') || self.inbox.len() > REASON_BYTES_MAX {
-                    return Step::Finish(Outcome::Refused);
-                }
-                if self.state != State::Refusing {
-                    self.state = State::Refusing;
-                    self.deadline_ms = now_ms + self.timeouts.exit_ms;
-                }
-                Step::Wait
-            }
-        }
-    }
-
-    fn on_eof(&mut self, now_ms: u64) -> Step {
-        match self.state {
-            State::Connecting | State::Greeting | State::First => unsent(Cause::Closed),
-            State::Rest | State::Reply if self.has_pidfd && !self.is_dead => {
-                self.state = State::HungUp;
-                self.deadline_ms = now_ms + self.timeouts.exit_ms;
-                Step::Wait
-            }
-            State::Rest | State::Reply => Step::Finish(Outcome::Gone),
-            State::Refusing => Step::Finish(Outcome::Refused),
-            State::HungUp | State::Shut | State::Over => Step::Wait,
-        }
-    }
-
-    /// A failure of our own: what was not sent comes back, what was sent waits for its deadline.
-    fn on_receive_failed(&mut self, errno: i32) -> Step {
-        match self.state {
-            State::Refusing => Step::Finish(Outcome::Refused),
-            _ if self.is_unsent() => unsent(Cause::Host(errno)),
-            _ => Step::Wait,
-        }
     }
 
     fn on_writable(&mut self) -> Step {
@@ -393,6 +268,3 @@ fn connect_cause(errno: i32) -> Cause {
 fn is_hang_up(errno: i32) -> bool {
     matches!(Errno::from_raw(errno), Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN)
 }
-
-/// A VERSION line has 24 bytes. Who sends more than this without a right one is somebody else.
-const GREETING_BYTES_MAX: usize = 1024;

@@ -63,7 +63,7 @@ impl Handoff {
             ack_ms: config.ack_timeout_ms,
             exit_ms: EXIT_TIMEOUT_MS,
         };
-        let doorbell = Doorbell(doorbell);
+        let doorbell = Doorbell::new(doorbell);
         let channels = (wakes_out, returns_in);
         let desk =
             Desk::new(config.master_path, room, timeouts, Arc::clone(&bell), channels, doorbell)?;
@@ -132,6 +132,10 @@ impl Drop for Handoff {
 pub(crate) struct Doorbell(OwnedFd);
 
 impl Doorbell {
+    pub(crate) fn new(eventfd: OwnedFd) -> Self {
+        Self(eventfd)
+    }
+
     pub(crate) fn ring(&self) {
         // Only a full counter can fail, and then it rings already.
         let _ = nix::unistd::write(&self.0, &1u64.to_ne_bytes());

@@ -12,8 +12,8 @@
 //!         └───── absent: pause doubles ────┘
 //! ```
 //! The window counts what is in flight itself: each `sent` is followed by exactly one of `taken`,
-//! `refused`, `absent` and `withdrawn`. Time is passed in, jitter comes from a seeded generator: the same calls
-//! give the same answers.
+//! `refused`, `absent` and `withdrawn`. Time is passed in, jitter comes from a seeded generator:
+//! the same calls give the same answers.
 
 /// The admission window of one engine.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 mod ground;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen};
 use torpor_handoff::line::{MASTER_VERSION, MasterRequest};
 use torpor_handoff::message::{Cause, Outcome, Wake};
+use torpor_handoff::sys::fd::set_passpidfd;
 
 #[test]
 fn a_good_worker_gets_the_line_and_the_client() {
@@ -121,8 +122,11 @@ fn a_worker_that_hangs_up_after_the_request_gives_the_client_back() {
             greet(&mut stream);
             take(&mut stream);
         });
+        let start = Instant::now();
         let (returned, mine) = ground.handed();
         assert_eq!(returned.reply.outcome, Outcome::Gone);
+        // Its process is known and lives on: a second is left to it to prove that it is dead.
+        assert_eq!(start.elapsed() >= Duration::from_millis(900), has_pidfds());
         expect_alive(returned, mine);
     });
 }
@@ -328,6 +332,11 @@ fn waiting_costs_no_time() {
         // A second passes, since this process lives and so proves nothing.
         assert!(cpu_ms() - before < 200, "{} ms of CPU", cpu_ms() - before);
     });
+}
+
+/// Kernels before 6.5 do not tell who sends.
+fn has_pidfds() -> bool {
+    set_passpidfd(UnixStream::pair().unwrap().0.as_fd()).is_ok()
 }
 
 fn cpu_ms() -> i64 {

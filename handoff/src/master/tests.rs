@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::hear::GREETING_BYTES_MAX;
 use super::*;
+use crate::line::REASON_BYTES_MAX;
 
 const TIMEOUTS: Timeouts = Timeouts { version_ms: 10_000, ack_ms: 30_000, exit_ms: 1000 };
 const REQUEST_BYTES: usize = 40;

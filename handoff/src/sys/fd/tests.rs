@@ -56,7 +56,9 @@ fn too_many_descriptors_are_closed() {
 #[test]
 fn the_sender_is_named_by_its_pidfd() {
     let (here, there) = UnixStream::pair().unwrap();
-    set_passpidfd(there.as_fd()).unwrap();
+    if set_passpidfd(there.as_fd()) == Err(Errno::ENOPROTOOPT) {
+        return; // A kernel before 6.5 has nothing to show.
+    }
     (&here).write_all(b"x").unwrap();
     let mut buffer = [0; 8];
     let received = receive(there.as_fd(), &mut buffer).unwrap();
