@@ -39,6 +39,9 @@ pub mod limits;
 pub mod report;
 pub mod ring;
 
+// Bugs on purpose, for the simulator.
+pub mod planted;
+
 // The machine, and the loop around it.
 pub mod core;
 pub mod drive;

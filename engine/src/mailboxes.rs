@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::slots::Slots;
 use crate::watch::WATCHES_PER_NOTIFY_MAX;
@@ -90,6 +91,7 @@ impl Mailboxes {
         let entry = &mut self.entries[mailbox as usize];
         match prev {
             NIL => entry.first = next,
+            _ if planted(Bug::MailboxForgotten) => entry.first = next,
             prev => slots[prev].mailbox_next = next,
         }
         entry.sleepers -= 1;

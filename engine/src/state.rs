@@ -116,7 +116,7 @@ impl State {
             (S::Queued | S::Joining, E::Input | E::Cut) => Some(self),
             (S::Offered | S::Given, E::Change) => Some(self),
             (S::Given | S::Handed, E::Kick) => Some(self),
-            (S::Leaving, E::Input | E::Cut | E::HangUp | E::Kick) => Some(self),
+            (S::Leaving, E::HangUp) => Some(self),
             _ => None,
         }
     }

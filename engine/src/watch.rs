@@ -14,8 +14,9 @@ pub const WATCHES_PER_NOTIFY_MAX: usize = 4;
 /// What the core asks of the watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchOrder {
-    /// Adopt the notify descriptor `passed` for `slot`.
-    Adopt { passed: crate::ring::Passed, slot: u32, generation: u32, late_change_ms: u32 },
+    /// Adopt the notify descriptor `passed` for `slot`. Changes at or after `since_us` (wall
+    /// clock, microseconds since the epoch) may be unknown to the worker and count.
+    Adopt { passed: crate::ring::Passed, slot: u32, generation: u32, since_us: u64 },
     /// Nobody sleeps on `wd` any more: take back `adoptions` of its adoptions.
     Release { wd: i32, adoptions: u32 },
     /// Remove the watches of the descriptor kept for `slot` by hand and close it later.

@@ -10,6 +10,7 @@ use crate::action::Actions;
 use crate::idle::{Verdict, judge};
 use crate::keepalive::{self, STILL_HERE};
 use crate::limits::TAG_BYTES_MAX;
+use crate::planted::{Bug, planted};
 use crate::record::{Flag, INPUT_MAX, NIL};
 use crate::report::{Event as Said, Goodbye};
 use crate::ring::{CLIENT_BUFFER_BYTES, Completion, Op};
@@ -54,7 +55,10 @@ impl Core {
         let record = &mut self.slots[slot];
         if record.has(Flag::Recv) && !record.has(Flag::RecvCancel) {
             record.set(Flag::RecvCancel);
-            let target = self.token(Kind::ClientRecv, slot);
+            let mut target = self.token(Kind::ClientRecv, slot);
+            if planted(Bug::CancelMissesTarget) {
+                target = self.token(Kind::Notify, slot);
+            }
             out.ring(Op::Cancel { token: self.token(Kind::CancelRecv, slot), target });
         }
     }
@@ -76,7 +80,7 @@ impl Core {
         }
         match -done.result {
             0 => self.hang_up(slot, Goodbye::Closed(0), out),
-            libc::ENOBUFS => self.counters.starved += 1,
+            libc::ENOBUFS if !planted(Bug::StarvedIsHangUp) => self.counters.starved += 1,
             libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::ENOMEM => {}
             errno if errno > 0 => self.hang_up(slot, Goodbye::Closed(errno), out),
             _ => {}
@@ -96,6 +100,7 @@ impl Core {
     /// Something in flight has ended: goes on with whatever waited for that.
     pub(super) fn joined(&mut self, slot: u32, out: &mut Actions) {
         match self.state(slot) {
+            State::Asleep if planted(Bug::RearmForgotten) => {}
             State::Asleep | State::Queued => self.arm_client(slot, out),
             State::Joining => self.try_dispatch(slot, out),
             State::Leaving => self.try_depart(slot, out),
@@ -107,7 +112,8 @@ impl Core {
     /// is leaving anyway.
     fn hear(&mut self, slot: u32, bytes: &[u8], out: &mut Actions) {
         let state = self.state(slot);
-        if state == State::Leaving {
+        let cancelling = self.slots[slot].has(Flag::RecvCancel);
+        if state == State::Leaving || (cancelling && planted(Bug::BytesDroppedInCancel)) {
             return;
         }
         assert!(matches!(state, State::Asleep | State::Queued | State::Joining));
@@ -123,6 +129,7 @@ impl Core {
         let all = &all[..before + bytes.len()];
         let verdict = if self.slots[slot].has(Flag::Idle) { judge(all) } else { Verdict::Wake };
         match verdict {
+            Verdict::Partial if planted(Bug::PartialForgotten) => {}
             Verdict::Partial => self.slots[slot].set_input(all),
             Verdict::DoneIdle(tag) if self.answer(slot, all, tag.clone(), out) => {}
             Verdict::DoneIdle(_) | Verdict::Wake => {
@@ -165,10 +172,14 @@ impl Core {
         if speakable {
             text.extend_from_slice(b" OK Idle completed.\r\n+ idling\r\n");
             self.send(slot, SendKind::Answer, &text, out);
-            self.retag(slot, bytes, &all[tag], &mut text);
+            if !planted(Bug::TagKept) {
+                self.retag(slot, bytes, &all[tag], &mut text);
+            }
             let record = &mut self.slots[slot];
             record.set_input(&[]);
-            record.bytes_in = record.bytes_in.saturating_add(all.len() as u32);
+            if !planted(Bug::InputUncounted) {
+                record.bytes_in = record.bytes_in.saturating_add(all.len() as u32);
+            }
             self.counters.idles_answered += 1;
             self.arm_beat(slot);
         }
@@ -253,7 +264,9 @@ impl Core {
                 self.hang_up(slot, Goodbye::WriteFailed(-result), out);
             }
             _ if written > 0 && written < switch_bytes => {
-                self.hang_up(slot, Goodbye::WriteFailed(libc::EAGAIN), out);
+                // Half a channel switch: no worker could speak to this client any more.
+                self.slots[slot].doom(Goodbye::WriteFailed(libc::EAGAIN));
+                self.end(slot, out);
             }
             _ if written == 0 && send.kind == SendKind::Keepalive => {
                 self.counters.keepalives_blocked += 1;
@@ -267,6 +280,11 @@ impl Core {
     fn cut(&mut self, slot: u32, kind: SendKind, rest: &[u8], out: &mut Actions) {
         assert!(!rest.is_empty());
         if self.state(slot) == State::Leaving {
+            // It does not listen, and half a line of ours must not run into a BYE.
+            self.slots[slot].take_bye();
+            return;
+        }
+        if planted(Bug::RestDropped) {
             return;
         }
         assert_ne!(self.state(slot), State::Handed, "sends are joined before");
@@ -276,13 +294,22 @@ impl Core {
         self.wake(slot, Event::Cut, class, out);
     }
 
+    /// The client cannot be kept, whatever it has said.
+    fn end(&mut self, slot: u32, out: &mut Actions) {
+        match self.state(slot) {
+            State::Leaving => {
+                self.turn(slot, Event::HangUp);
+            }
+            _ => self.leave(slot, Event::HangUp, out),
+        }
+    }
+
     /// The client is gone. What it said before is still a worker's business, and so is its end.
     pub(super) fn hang_up(&mut self, slot: u32, why: Goodbye, out: &mut Actions) {
-        if self.state(slot) == State::Leaving {
-            self.turn(slot, Event::HangUp);
-        } else if !self.slots[slot].has(Flag::Input) {
+        let leaving = self.state(slot) == State::Leaving;
+        if leaving || !self.slots[slot].has(Flag::Input) {
             self.slots[slot].doom(why);
-            self.leave(slot, Event::HangUp, out);
+            self.end(slot, out);
         }
     }
 
@@ -297,6 +324,7 @@ impl Core {
             record.keepalive_phase,
             record.keepalive_secs,
         );
+        let secs = if planted(Bug::BeatTwice) { secs.min(1) } else { secs };
         let at = self.now.mono_ms + secs * 1000;
         assert!(at > self.now.mono_ms, "a beat now, and again and again");
         self.wheel.arm(&mut self.slots, slot, at);

@@ -11,6 +11,7 @@ use torpor_handoff::line::{HIBERNATE_VERSION, check_version};
 use super::{Accept, Core};
 use crate::action::Actions;
 use crate::limits::CONN_HELLO_BYTES_MAX;
+use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::report::Event as Said;
 use crate::ring::{Completion, Op, PASSED_MAX, Passed, Peer, Span};
@@ -117,7 +118,9 @@ impl Core {
             }
             (false, _) => {
                 self.accept = Accept::Off;
-                self.arm_accept(out);
+                if !planted(Bug::AcceptForgotten) {
+                    self.arm_accept(out);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::Core;
 use super::client::SendKind;
 use crate::action::Actions;
+use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::report::Goodbye;
 use crate::ring::Op;
@@ -37,6 +38,7 @@ impl Core {
                 self.leave(slot, Event::Kick, out);
                 true
             }
+            State::Handed if planted(Bug::StopForgetsHanded) => true,
             State::Given | State::Handed => {
                 self.turn(slot, Event::Kick);
                 self.slots[slot].doom(why);
@@ -67,7 +69,9 @@ impl Core {
         self.retire(slot, out);
         let why = self.slots[slot].goodbye();
         self.report_goodbye(slot, why, out);
-        out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
+        if !planted(Bug::CloseForgotten) {
+            out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
+        }
         self.turn(slot, Event::Depart);
         self.release(slot);
     }

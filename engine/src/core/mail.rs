@@ -6,14 +6,15 @@ use super::Core;
 use crate::action::{Action, Actions};
 use crate::limits::WAKES_PER_STEP;
 use crate::mailboxes::{Changed, WATCHES_MAX, Watch};
+use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::ring::{Completion, Op};
 use crate::state::{Event, State};
 use crate::token::Kind;
 use crate::watch::{WatchEvent, WatchOrder, events};
 
-/// Events of watches that nobody is known to sleep on, while adoptions are under way: the event
-/// may reach us before the watcher's reply does.
+/// Events that came while adoptions were under way: an event may reach us before the watcher's
+/// reply says whom it is for.
 pub(super) struct Orphans {
     under_way: u32,
     wds: [i32; ORPHANS_MAX],
@@ -42,7 +43,8 @@ impl Orphans {
 
     fn remember(&mut self, wd: i32) {
         assert!(self.count == 0 || self.under_way > 0, "remembered for nobody");
-        if self.under_way == 0 || self.wds[..self.count].contains(&wd) {
+        let known = self.wds[..self.count].contains(&wd);
+        if self.under_way == 0 || known || planted(Bug::OrphanDropped) {
             return;
         }
         match self.count < ORPHANS_MAX {
@@ -77,7 +79,7 @@ impl Core {
             self.trouble(-done.result, out);
             self.everything_changed();
         }
-        if !done.more {
+        if !done.more && !planted(Bug::WatchReadForgotten) {
             out.ring(Op::ReadWatch { token: done.token });
         }
     }
@@ -85,10 +87,15 @@ impl Core {
     fn watch_event(&mut self, event: WatchEvent) {
         assert!(event.wd >= 0 || event.is_overflow());
         self.counters.watch_events += 1;
+        if event.is_overflow() && planted(Bug::OverflowIgnored) {
+            return;
+        }
         if event.is_overflow() {
             self.counters.watch_overflows += 1;
             self.everything_changed();
-        } else if !self.mailboxes.mark_changed(event.wd) {
+        } else {
+            // A known watch may be one that somebody is just adopting as well: remember it for him.
+            self.mailboxes.mark_changed(event.wd);
             self.orphans.remember(event.wd);
         }
     }
@@ -118,7 +125,7 @@ impl Core {
                 out.push(Action::Watch(WatchOrder::Release { wd: *wd, adoptions: 1 }));
             }
         }
-        if changed {
+        if changed && !planted(Bug::ChangeForgotten) {
             self.turn(slot, Event::Change);
             self.slots[slot].set(Flag::Changed);
         }
@@ -208,7 +215,7 @@ impl Core {
 
     /// A kept notify descriptor goes to the watcher, which closes it where that holds nobody up.
     pub(super) fn retire(&mut self, slot: u32, out: &mut Actions) {
-        if self.slots[slot].has(Flag::Kept) {
+        if self.slots[slot].has(Flag::Kept) && !planted(Bug::NotifyForgotten) {
             assert!(!self.slots[slot].has(Flag::Notify), "retired with a poll in flight");
             self.slots[slot].clear(Flag::Kept);
             out.push(Action::Watch(WatchOrder::Retire { slot }));

@@ -8,6 +8,7 @@ use crate::action::{Action, Actions};
 use crate::cold::BLOCK_BYTES;
 use crate::keepalive;
 use crate::limits::COLD_BLOCKS_PER_SLOT;
+use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::report::{Event as Said, Goodbye};
 use crate::ring::{Op, Passed, PassedKind};
@@ -139,8 +140,10 @@ impl Core {
         entry.stage = Stage::Adopting;
         let (slot, generation) = (entry.slot, self.slots[entry.slot].generation);
         self.orphans.begin();
-        let late_change_ms = self.knobs.late_change_ms as u32;
-        out.push(Action::Watch(WatchOrder::Adopt { passed, slot, generation, late_change_ms }));
+        // Counted from the worker's arrival, not from now: a slow hand-over hides no change.
+        let age_ms = self.knobs.late_change_ms + self.now.mono_ms - self.conns[conn].since_ms;
+        let since_us = self.now.wall_us.saturating_sub(age_ms * 1000);
+        out.push(Action::Watch(WatchOrder::Adopt { passed, slot, generation, since_us }));
     }
 
     /// The watcher has replied.
@@ -175,7 +178,7 @@ impl Core {
         let entry = &mut self.conns[conn];
         entry.stage = Stage::Settled;
         entry.since_ms = self.now.mono_ms;
-        if entry.ended {
+        if entry.ended || planted(Bug::ArmedTooEarly) {
             self.settle(conn, out);
         }
     }
@@ -187,15 +190,16 @@ impl Core {
         assert_ne!(slot, NIL);
         self.close(conn, out);
         self.turn(slot, Event::Settle);
-        self.arm_client(slot, out);
-        self.arm_notify(slot, out);
-        self.arm_beat(slot);
         if self.stop.is_some() {
             self.slots[slot].doom(Goodbye::Shutdown);
         }
         if self.slots[slot].has(Flag::Doomed) {
-            self.leave(slot, Event::Kick, out);
-        } else if self.slots[slot].has(Flag::Changed) {
+            return self.leave(slot, Event::Kick, out);
+        }
+        self.arm_client(slot, out);
+        self.arm_notify(slot, out);
+        self.arm_beat(slot);
+        if self.slots[slot].has(Flag::Changed) {
             self.changed(slot, out);
         }
     }
@@ -213,7 +217,7 @@ impl Core {
         if chain != NIL {
             self.cold.close(chain);
         }
-        if slot != NIL {
+        if slot != NIL && !planted(Bug::SlotKept) {
             self.turn(slot, Event::Withdraw);
             self.unwatch(slot, out);
             self.retire(slot, out);

@@ -6,6 +6,7 @@ use super::card::CARDS_ROOM_BYTES;
 use super::{Accept, Core, Stop, card};
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command, PAGE_CARDS, PAGE_SLOTS};
+use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::report::Goodbye;
 use crate::ring::Span;
@@ -80,7 +81,7 @@ impl Core {
         let mut count = 0;
         while slot < page_end && count < PAGE_CARDS {
             if self.is_visible(slot)
-                && self.is_user(slot, user)
+                && (self.is_user(slot, user) || planted(Bug::KickHitsAll))
                 && session.is_none_or(|session| self.is_session(slot, session))
                 && self.dismiss(slot, Goodbye::Kicked, out)
             {

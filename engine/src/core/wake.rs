@@ -6,6 +6,7 @@ use torpor_handoff::queue::Class;
 
 use super::{Core, card};
 use crate::action::{Action, Actions};
+use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::report::{Cause, Event as Said, Goodbye};
 use crate::state::{Event, State};
@@ -59,7 +60,7 @@ impl Core {
 
     /// Gives the client to the handoff thread, once the kernel holds nothing of it.
     pub(super) fn try_dispatch(&mut self, slot: u32, out: &mut Actions) {
-        if !self.slots[slot].is_joined() {
+        if !self.slots[slot].is_joined() && !planted(Bug::HandedBeforeJoin) {
             return;
         }
         self.retire(slot, out);
@@ -120,6 +121,9 @@ impl Core {
                 self.came_back(slot, outcome, &parcel, out);
             }
         }
+        if planted(Bug::ParcelLeaked) && outcome == Outcome::Refused {
+            return;
+        }
         let mut parcel = parcel;
         parcel.clear();
         self.parcels.push(parcel);
@@ -164,6 +168,9 @@ impl Core {
             true => Class::Input,
             false => Class::Change,
         };
+        if planted(Bug::RetryForgotten) {
+            return;
+        }
         let queued_ms = self.queued_ms[slot as usize];
         self.queue.push(slot, class, self.slots[slot].user_hash, queued_ms);
         if self.slots[slot].has(Flag::Doomed) {
