@@ -1,0 +1,517 @@
+//! The simulated ring: the kernel's rules as measured on 6.18, not as the manual has them.
+//!
+//! * A multishot operation whose completion finds the queue full ends with its data, no error.
+//! * A recv that finds no buffer ends with ENOBUFS and leaves the bytes in the socket; armed with
+//!   POLL_FIRST it does so only when there is data.
+//! * One arm brings so many bytes and then ends, with data.
+//! * A cancel and its target complete in either order; what had not arrived stays in the socket.
+//! * A descriptor rides with the first byte of its message and ends the read after that message.
+//! * Closing, or taking away, a descriptor with an operation in flight is a failure of the engine.
+
+use std::collections::VecDeque;
+use std::io;
+
+use torpor_engine::ring::{
+    BATCH_MAX, CLIENT_BUFFER_BYTES, CLIENT_RECV_BYTES, Completion, Inbox, Op, PASSED_MAX, Passed,
+    PassedKind, Peer, Ring,
+};
+use torpor_engine::token::Token;
+
+use crate::counting;
+use crate::faults::Fault;
+use crate::net::{Owner, Parcel, Shared, SimFd, Thing};
+
+pub struct SimRing {
+    net: Shared,
+    queue: Vec<(Op, Vec<u8>)>,
+    armed: Vec<Armed>,
+    done: VecDeque<Done>,
+    lobby: Vec<Option<(SimFd, PassedKind, u64)>>,
+    clients: Vec<Option<SimFd>>,
+    notifies: Vec<Option<SimFd>>,
+    conns: Vec<Option<SimFd>>,
+    queue_max: usize,
+    done_max: usize,
+    buffers: usize,
+    buffers_used: usize,
+}
+
+struct Armed {
+    op: Op,
+    token: Token,
+    /// Bytes that this arm has brought.
+    brought: usize,
+}
+
+struct Done {
+    completion: Completion,
+    bytes: Vec<u8>,
+    passed: Vec<Parcel>,
+    has_buffer: bool,
+}
+
+impl SimRing {
+    pub fn new(net: Shared, slots: u32, conns: u32) -> Self {
+        let (queue_max, done_max, buffers) = {
+            let random = &mut net.borrow_mut().random;
+            let queue_max = 1 + random.below(8) as usize;
+            (queue_max, 2 + random.below(14) as usize, 1 + random.below(8) as usize)
+        };
+        let none = |count: u32| (0..count).map(|_| None).collect();
+        Self {
+            net,
+            queue: Vec::new(),
+            armed: Vec::new(),
+            done: VecDeque::new(),
+            lobby: Vec::new(),
+            clients: none(slots),
+            notifies: none(slots),
+            conns: none(conns),
+            queue_max,
+            done_max,
+            buffers,
+            buffers_used: 0,
+        }
+    }
+
+    /// Descriptors that sit somewhere.
+    pub fn seated(&self) -> usize {
+        let tables = [&self.clients, &self.notifies, &self.conns];
+        let seats: usize = tables.iter().map(|table| table.iter().flatten().count()).sum();
+        seats + self.lobby.iter().flatten().count() + self.waiting().count()
+    }
+
+    /// Operations that the kernel holds, but for accept, watch and doorbell.
+    pub fn in_flight(&self) -> usize {
+        let own = |op: &Op| {
+            matches!(op, Op::Accept { .. } | Op::ReadWatch { .. } | Op::ReadDoorbell { .. })
+        };
+        self.armed.iter().filter(|armed| !own(&armed.op)).count()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Parcel> {
+        self.done.iter().flat_map(|done| done.passed.iter())
+    }
+
+    /// The client in a slot.
+    pub fn client_in(&self, slot: u32) -> Option<usize> {
+        match self.clients[slot as usize].as_ref()?.thing {
+            Thing::Client(client) => Some(client),
+            _ => None,
+        }
+    }
+
+    fn submit(&mut self) {
+        for (op, text) in std::mem::take(&mut self.queue) {
+            match op {
+                Op::SendConn { token, conn, .. } => self.send_conn(token, conn, &text),
+                Op::SendClient { token, slot, .. } => self.send_client(token, slot, &text),
+                Op::Cancel { token, target } => self.cancel(token, target),
+                Op::Accept { token }
+                | Op::ReadWatch { token }
+                | Op::ReadDoorbell { token }
+                | Op::RecvConn { token, .. }
+                | Op::RecvClient { token, .. }
+                | Op::PollNotify { token, .. } => {
+                    let twice = self.armed.iter().any(|armed| armed.token == token);
+                    assert!(!twice, "{token:?} is in flight already");
+                    self.armed.push(Armed { op, token, brought: 0 });
+                }
+                _ => unreachable!("{op:?} is done at once"),
+            }
+        }
+    }
+
+    fn send_conn(&mut self, token: Token, conn: u32, text: &[u8]) {
+        let Some(Thing::Conn(at)) = self.conns[conn as usize].as_ref().map(|fd| fd.thing) else {
+            panic!("a send on an empty place");
+        };
+        let mut net = self.net.borrow_mut();
+        let peer = &mut net.conns[at];
+        let result = if peer.closed { -libc::EPIPE } else { text.len() as i32 };
+        if result > 0 {
+            peer.heard.extend_from_slice(text);
+            if text == b"+\n" {
+                peer.pluses += 1;
+                if peer.pluses == peer.pluses_due {
+                    let client = peer.client.expect("a client is given");
+                    assert_eq!(net.clients[client].owner, Owner::Worker, "given twice");
+                    net.clients[client].owner = Owner::Engine;
+                    net.say(|| format!("client {client} is given"));
+                }
+            }
+        }
+        drop(net);
+        self.finish(Completion::plain(token, result, false));
+    }
+
+    fn send_client(&mut self, token: Token, slot: u32, text: &[u8]) {
+        let client = self.client_in(slot).expect("a send to an empty slot");
+        let mut net = self.net.borrow_mut();
+        let entry = &mut net.clients[client];
+        assert_eq!(entry.owner, Owner::Engine, "written to a worker's client");
+        let result = if entry.reset {
+            -libc::EPIPE
+        } else if entry.window == 0 {
+            -libc::EAGAIN
+        } else {
+            let count = entry.window.min(text.len());
+            entry.window -= count;
+            count as i32
+        };
+        let written = result.max(0) as usize;
+        let mut payload = text;
+        let mut payload_written = written;
+        if entry.multiplex && !entry.switched {
+            let (switch, rest) = text.split_at(4);
+            assert_eq!(switch, [3, 0xFE, 0, 0], "the channel is not selected");
+            (payload, payload_written) = (rest, written.saturating_sub(4));
+            entry.switched = written >= 4;
+        }
+        if result >= 0 || result == -libc::EAGAIN {
+            net.told(client, payload, payload_written, written == 0);
+        }
+        drop(net);
+        self.finish(Completion::plain(token, result, false));
+    }
+
+    fn cancel(&mut self, token: Token, target: Token) {
+        let at = self.armed.iter().position(|armed| armed.token == target);
+        let result = if at.is_some() { 0 } else { -libc::ENOENT };
+        let mut both = vec![Completion::plain(token, result, false)];
+        if let Some(at) = at {
+            self.armed.swap_remove(at);
+            both.push(Completion::plain(target, -libc::ECANCELED, false));
+        }
+        if self.net.borrow_mut().strikes(Fault::CancelReordered, 500) {
+            both.reverse();
+        }
+        both.into_iter().for_each(|completion| self.finish(completion));
+    }
+
+    fn finish(&mut self, completion: Completion) {
+        self.finish_with(completion, Vec::new(), Vec::new(), false);
+    }
+
+    fn finish_with(
+        &mut self,
+        completion: Completion,
+        bytes: Vec<u8>,
+        passed: Vec<Parcel>,
+        has_buffer: bool,
+    ) {
+        self.buffers_used += usize::from(has_buffer);
+        self.done.push_back(Done { completion, bytes, passed, has_buffer });
+    }
+
+    /// Lets every armed operation that can go on do so, unless it is delayed.
+    fn progress(&mut self) {
+        let mut at = 0;
+        while at < self.armed.len() {
+            let late = self.net.borrow_mut().strikes(Fault::CompletionLate, 300);
+            if !late && !self.go_on(at) {
+                self.armed.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// `false` when the operation has ended.
+    fn go_on(&mut self, at: usize) -> bool {
+        match self.armed[at].op {
+            Op::Accept { token } => self.accept(token),
+            Op::ReadWatch { token } => self.read_watch(token),
+            Op::ReadDoorbell { token } => {
+                let rings = self.net.borrow_mut().random.chance(20);
+                if rings {
+                    self.finish(Completion::plain(token, 8, true));
+                }
+                true
+            }
+            Op::RecvConn { token, conn } => self.receive_conn(token, conn),
+            Op::RecvClient { token, slot } => self.receive_client(at, token, slot),
+            Op::PollNotify { token, slot } => {
+                let thing = self.notifies[slot as usize].as_ref().map(|fd| fd.thing);
+                let Some(Thing::Notify(notify)) = thing else { panic!("polled an empty place") };
+                let readable = self.net.borrow().notifies[notify].readable;
+                if readable {
+                    self.finish(Completion::plain(token, 1, false));
+                }
+                !readable
+            }
+            op => unreachable!("{op:?} is never armed"),
+        }
+    }
+
+    /// The rule of overflow: a multishot completion that finds the queue full is the last.
+    fn is_last(&mut self) -> bool {
+        let full = self.done.len() >= self.done_max;
+        let mut net = self.net.borrow_mut();
+        if full && net.faults.is_on(Fault::CompletionOverflow) {
+            net.faults.count(Fault::CompletionOverflow);
+            return true;
+        }
+        false
+    }
+
+    fn accept(&mut self, token: Token) -> bool {
+        let mut net = self.net.borrow_mut();
+        if net.backlog.is_empty() {
+            return true;
+        }
+        if net.strikes(Fault::AcceptFails, 100) {
+            drop(net);
+            self.finish(Completion::plain(token, -libc::EMFILE, false));
+            return false;
+        }
+        let conn = net.backlog.pop_front().expect("somebody waits");
+        let fd = SimFd::new(Thing::Conn(conn), &net.open);
+        // The promise about late changes holds for an engine that accepts in time.
+        let late = net.now.mono_ms - net.conns[conn].since_ms > 90;
+        if late && let Some(notify) = net.conns[conn].notify {
+            net.notifies[notify].readable = true;
+        }
+        drop(net);
+        let last = self.is_last();
+        let mut completion = Completion::plain(token, 9, !last);
+        completion.peer = Peer { pid: 1, uid: 1, gid: 1 };
+        let parcel = Parcel { fd, kind: PassedKind::Unix, inode: 0 };
+        self.finish_with(completion, Vec::new(), vec![parcel], false);
+        !last
+    }
+
+    fn read_watch(&mut self, token: Token) -> bool {
+        let mut bytes = Vec::new();
+        let mut net = self.net.borrow_mut();
+        while bytes.len() < 64
+            && let Some((wd, mask)) = net.shared.pop_front()
+        {
+            for number in [wd.cast_unsigned(), mask, 0, 0] {
+                bytes.extend_from_slice(&number.to_ne_bytes());
+            }
+        }
+        drop(net);
+        if bytes.is_empty() {
+            return true;
+        }
+        let last = self.is_last();
+        let completion = Completion::plain(token, bytes.len() as i32, !last);
+        self.finish_with(completion, bytes, Vec::new(), false);
+        !last
+    }
+
+    fn receive_conn(&mut self, token: Token, conn: u32) -> bool {
+        let Some(Thing::Conn(at)) = self.conns[conn as usize].as_ref().map(|fd| fd.thing) else {
+            panic!("a recv on an empty place");
+        };
+        let mut net = self.net.borrow_mut();
+        let short = net.strikes(Fault::ShortRead, 200);
+        let limit = if short { 1 + net.random.below(20) as usize } else { 4096 };
+        let (mut bytes, mut passed) = (Vec::new(), Vec::new());
+        let peer = &mut net.conns[at];
+        while bytes.len() < limit
+            && let Some((segment, fds)) = peer.segments.front_mut()
+        {
+            let count = segment.len().min(limit - bytes.len());
+            bytes.extend(segment.drain(..count));
+            passed.append(fds);
+            if segment.is_empty() {
+                peer.segments.pop_front();
+            }
+            if !passed.is_empty() {
+                break;
+            }
+        }
+        let ended = bytes.is_empty() && peer.closed;
+        drop(net);
+        if bytes.is_empty() && !ended {
+            return true;
+        }
+        let mut completion = Completion::plain(token, bytes.len() as i32, false);
+        completion.passed_lost = passed.len() > PASSED_MAX;
+        passed.truncate(PASSED_MAX);
+        self.finish_with(completion, bytes, passed, false);
+        false
+    }
+
+    fn receive_client(&mut self, at: usize, token: Token, slot: u32) -> bool {
+        let client = self.client_in(slot).expect("a recv on an empty slot");
+        let mut net = self.net.borrow_mut();
+        let entry = &net.clients[client];
+        assert_eq!(entry.owner, Owner::Engine, "armed on a worker's client");
+        let count = (entry.sent.len() - entry.pulled).min(CLIENT_BUFFER_BYTES);
+        let (reset, eof) = (entry.reset, entry.eof);
+        if reset || (count == 0 && eof) {
+            drop(net);
+            let result = if reset { -libc::ECONNRESET } else { 0 };
+            self.finish(Completion::plain(token, result, false));
+            return false;
+        }
+        if count == 0 {
+            return true;
+        }
+        if self.buffers_used >= self.buffers && net.faults.is_on(Fault::BuffersOut) {
+            net.faults.count(Fault::BuffersOut);
+            drop(net);
+            self.finish(Completion::plain(token, -libc::ENOBUFS, false));
+            return false;
+        }
+        let entry = &mut net.clients[client];
+        let bytes = entry.sent[entry.pulled..entry.pulled + count].to_vec();
+        entry.pulled += count;
+        drop(net);
+        self.armed[at].brought += count;
+        let last = self.is_last() || self.armed[at].brought >= CLIENT_RECV_BYTES;
+        let completion = Completion::plain(token, count as i32, !last);
+        self.finish_with(completion, bytes, Vec::new(), true);
+        !last
+    }
+
+    fn take(&mut self, passed: Passed) -> SimFd {
+        let place = self.lobby[passed.lobby as usize].take();
+        place.expect("a descriptor leaves the lobby once").0
+    }
+
+    fn assert_quiet(&self, index: u32, is_one: impl Fn(&Op, u32) -> bool) {
+        let armed = self.armed.iter().any(|armed| is_one(&armed.op, index));
+        let queued = self.queue.iter().any(|(op, _)| is_one(op, index));
+        assert!(!armed && !queued, "taken away with an operation in flight");
+    }
+
+    /// A client's descriptor goes for good: there must be a cause.
+    fn close_client(&mut self, slot: u32) {
+        self.assert_quiet(slot, is_client);
+        let fd = self.clients[slot as usize].take().expect("closed once");
+        let Thing::Client(client) = fd.thing else { panic!("no client") };
+        // A worker that hung up and came again has left a copy behind: that may always go.
+        let copies = self.clients.iter().flatten().any(|other| other.thing == fd.thing);
+        let mut net = self.net.borrow_mut();
+        let (stopping, gives_up) = (net.stopping, net.faults.gives_up);
+        let entry = &mut net.clients[client];
+        if entry.owner == Owner::Engine && !copies && entry.handed == 0 {
+            let cause = entry.eof || entry.reset || entry.kicked || stopping || gives_up;
+            let cut = entry.multiplex && !entry.switched;
+            assert!(cause || cut, "client {client} hung up without cause");
+            entry.owner = Owner::Nobody;
+            net.say(|| format!("client {client} is closed"));
+        }
+    }
+}
+
+impl Ring for SimRing {
+    type Descriptor = SimFd;
+
+    fn push(&mut self, op: &Op, text: &[u8]) -> bool {
+        counting::pause();
+        if self.queue.len() >= self.queue_max {
+            let mut net = self.net.borrow_mut();
+            if net.faults.is_on(Fault::QueueFull) {
+                net.faults.count(Fault::QueueFull);
+                return false;
+            }
+        }
+        self.net.borrow().say(|| format!("  {op:?}"));
+        let bytes = match op {
+            Op::SendConn { text: span, .. } | Op::SendClient { text: span, .. } => span.of(text),
+            _ => &[],
+        };
+        if let Op::RecvClient { slot, .. } = *op {
+            let client = self.client_in(slot).expect("armed on an empty slot");
+            let conn = self.net.borrow().clients[client].conn;
+            assert!(conn.is_none(), "armed before its worker has let go");
+        }
+        match *op {
+            Op::SeatConn { passed, conn } => {
+                let fd = self.take(passed);
+                assert!(self.conns[conn as usize].replace(fd).is_none(), "two on one place");
+            }
+            Op::SeatClient { passed, slot } => {
+                let fd = self.take(passed);
+                assert!(self.clients[slot as usize].replace(fd).is_none(), "two on one slot");
+            }
+            Op::Drop { passed } => drop(self.take(passed)),
+            Op::CloseConn { conn, .. } => {
+                self.assert_quiet(conn, is_conn);
+                let fd = self.conns[conn as usize].take().expect("closed once");
+                let Thing::Conn(at) = fd.thing else { panic!("no connection") };
+                let peer = &mut self.net.borrow_mut().conns[at];
+                peer.server_closed = true;
+                peer.segments.clear();
+            }
+            Op::CloseClient { slot, .. } => self.close_client(slot),
+            Op::ShutClient { slot, .. } => self.close_client(slot),
+            _ => self.queue.push((*op, bytes.to_vec())),
+        }
+        true
+    }
+
+    fn enter(&mut self, _wait_ms: Option<u32>) -> io::Result<()> {
+        self.submit();
+        self.progress();
+        Ok(())
+    }
+
+    fn reap(&mut self, inbox: &mut Inbox) {
+        while inbox.completions.len() < BATCH_MAX
+            && let Some(done) = self.done.pop_front()
+        {
+            let mut completion = done.completion;
+            self.buffers_used -= usize::from(done.has_buffer);
+            completion.bytes = inbox.keep(&done.bytes);
+            for (index, parcel) in done.passed.into_iter().enumerate() {
+                let free = self.lobby.iter().position(Option::is_none);
+                let lobby = free.unwrap_or_else(|| {
+                    self.lobby.push(None);
+                    self.lobby.len() - 1
+                });
+                let (kind, inode) = (parcel.kind, parcel.inode);
+                self.lobby[lobby] = Some((parcel.fd, kind, inode));
+                let (dev_major, dev_minor) = (0, 9);
+                let lobby = lobby as u32;
+                completion.passed[index] =
+                    Some(Passed { lobby, kind, dev_major, dev_minor, inode });
+            }
+            self.net.borrow().say(|| {
+                format!("    {:?} {} more {}", completion.token, completion.result, completion.more)
+            });
+            inbox.completions.push(completion);
+        }
+    }
+
+    fn seat_client(&mut self, slot: u32, client: SimFd) {
+        assert!(self.clients[slot as usize].replace(client).is_none(), "two on one slot");
+    }
+
+    fn unseat_client(&mut self, slot: u32) -> SimFd {
+        counting::pause();
+        self.assert_quiet(slot, is_client);
+        self.clients[slot as usize].take().expect("somebody sits there")
+    }
+
+    fn take_passed(&mut self, passed: Passed) -> SimFd {
+        counting::pause();
+        self.take(passed)
+    }
+
+    fn seat_notify(&mut self, slot: u32, notify: SimFd) {
+        assert!(self.notifies[slot as usize].replace(notify).is_none(), "two on one slot");
+    }
+
+    fn unseat_notify(&mut self, slot: u32) -> SimFd {
+        counting::pause();
+        self.assert_quiet(
+            slot,
+            |op, index| matches!(op, Op::PollNotify { slot, .. } if *slot == index),
+        );
+        self.notifies[slot as usize].take().expect("something is kept there")
+    }
+}
+
+fn is_client(op: &Op, index: u32) -> bool {
+    matches!(op, Op::RecvClient { slot, .. } | Op::SendClient { slot, .. } if *slot == index)
+}
+
+fn is_conn(op: &Op, index: u32) -> bool {
+    matches!(op, Op::RecvConn { conn, .. } | Op::SendConn { conn, .. } if *conn == index)
+}

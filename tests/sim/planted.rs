@@ -1,0 +1,52 @@
+//! Bugs planted on purpose: each must be found within 1,000 seeds, the others off.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use torpor_engine::planted::{Bug, plant};
+
+use crate::{counting, world};
+
+/// The bug of this name.
+pub fn by_name(name: &str) -> Option<Bug> {
+    Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
+}
+
+/// Plants one after the other; `false` when one is not found.
+pub fn all() -> bool {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let next = AtomicUsize::new(0);
+    let missed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match find(*bug) {
+                        Some(seed) => println!("  {:24} found by seed {seed}", format!("{bug:?}")),
+                        None => {
+                            missed.fetch_add(1, Ordering::Relaxed);
+                            println!("  {:24} NOT FOUND in {SEEDS} seeds", format!("{bug:?}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    set_hook(hook);
+    missed.into_inner() == 0
+}
+
+fn find(bug: Bug) -> Option<u64> {
+    plant(Some(bug));
+    let found = (1..=SEEDS).find(|seed| {
+        let run = catch_unwind(AssertUnwindSafe(|| world::run(*seed, false)));
+        counting::pause();
+        counting::take();
+        run.is_err()
+    });
+    plant(None);
+    found
+}
+
+const SEEDS: u64 = 1000;

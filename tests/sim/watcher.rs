@@ -1,0 +1,114 @@
+//! The simulated watcher: adoptions counted by watch, replies that may be late.
+
+use std::collections::VecDeque;
+
+use torpor_engine::drive::Watcher;
+use torpor_engine::watch::{Adopted, Adoption, WatchOrder};
+
+use crate::counting;
+use crate::faults::Fault;
+use crate::net::{Net, Shared, SimFd, Thing};
+
+pub struct SimWatcher {
+    net: Shared,
+    orders: VecDeque<(u64, WatchOrder, Option<SimFd>)>,
+    replies: VecDeque<(u64, Adopted, Option<SimFd>)>,
+}
+
+impl SimWatcher {
+    pub fn new(net: Shared) -> Self {
+        Self { net, orders: VecDeque::new(), replies: VecDeque::new() }
+    }
+
+    /// Descriptors in its hands.
+    pub fn held(&self) -> usize {
+        let waiting = self.orders.iter().filter(|order| order.2.is_some()).count();
+        waiting + self.replies.iter().filter(|reply| reply.2.is_some()).count()
+    }
+
+    /// Works orders off in their order, each when its time has come.
+    pub fn tick(&mut self) {
+        let mut net = self.net.borrow_mut();
+        while let Some((at, _, _)) = self.orders.front()
+            && *at <= net.now.mono_ms
+        {
+            let (_, order, notify) = self.orders.pop_front().expect("there is one");
+            match order {
+                WatchOrder::Adopt { slot, generation, since_us, .. } => {
+                    let notify = notify.expect("it comes with its descriptor");
+                    let (outcome, notify) = adopt(&mut net, notify, since_us);
+                    net.say(|| format!("slot {slot}: {outcome:?}"));
+                    let late = net.strikes(Fault::AdoptionLate, 300);
+                    let delay_ms = if late { net.random.below(300) } else { 0 };
+                    let due_ms = net.now.mono_ms + delay_ms;
+                    let adopted = Adopted { slot, generation, outcome };
+                    self.replies.push_back((due_ms, adopted, notify));
+                }
+                WatchOrder::Release { wd, adoptions } => release(&mut net, wd, adoptions),
+                WatchOrder::Retire { .. } => drop(notify),
+            }
+        }
+    }
+}
+
+fn adopt(net: &mut Net, notify: SimFd, since_us: u64) -> (Adoption, Option<SimFd>) {
+    let Thing::Notify(at) = notify.thing else { panic!("adopted what is no notify descriptor") };
+    if net.strikes(Fault::Unadoptable, 300) {
+        // Late changes are not looked for in what cannot be opened: no promise, no check.
+        let mailbox = net.notifies[at].mailbox;
+        net.notifies[at].readable |= net.mailboxes[mailbox].changed_us >= since_us;
+        return (Adoption::Kept, Some(notify));
+    }
+    let mailbox = net.notifies[at].mailbox;
+    let next_wd = net.next_wd;
+    let entry = &mut net.mailboxes[mailbox];
+    let (wds, adoptions) = entry.wds.unwrap_or(([next_wd, next_wd + 1], 0));
+    if adoptions == 0 {
+        net.next_wd += 2;
+    }
+    entry.wds = Some((wds, adoptions + 1));
+    // The watches are on before this last look, so that nothing falls between.
+    let late = entry.changed_us >= since_us;
+    let changed = net.notifies[at].readable || late;
+    (Adoption::Shared { wds: [wds[0], wds[1], -1, -1], changed }, None)
+}
+
+fn release(net: &mut Net, wd: i32, adoptions: u32) {
+    // Both watches of a mailbox are released together; the first one counts.
+    let found =
+        net.mailboxes.iter().position(|entry| entry.wds.is_some_and(|(wds, _)| wds[0] == wd));
+    let Some(mailbox) = found else {
+        let second =
+            net.mailboxes.iter().any(|entry| entry.wds.is_some_and(|(wds, _)| wds[1] == wd));
+        let gone = wd < net.next_wd;
+        assert!(second || gone, "released a watch that never was");
+        return;
+    };
+    let (wds, count) = net.mailboxes[mailbox].wds.expect("found by it");
+    assert!(adoptions <= count, "more is released than was adopted");
+    net.mailboxes[mailbox].wds = (count > adoptions).then_some((wds, count - adoptions));
+    if count == adoptions {
+        net.shared.extend(wds.map(|wd| (wd, 0x8000)));
+    }
+}
+
+impl Watcher for SimWatcher {
+    type Descriptor = SimFd;
+
+    fn order(&mut self, order: WatchOrder, notify: Option<SimFd>) {
+        counting::pause();
+        let mut net = self.net.borrow_mut();
+        let late = net.strikes(Fault::AdoptionLate, 300);
+        let delay_ms = if late { net.random.below(2000) } else { 0 };
+        // A queue: nobody overtakes.
+        let least_ms = self.orders.back().map_or(0, |order| order.0);
+        let at = (net.now.mono_ms + delay_ms).max(least_ms);
+        self.orders.push_back((at, order, notify));
+    }
+
+    fn adopted(&mut self) -> Option<(Adopted, Option<SimFd>)> {
+        let now_ms = self.net.borrow().now.mono_ms;
+        let at = self.replies.iter().position(|reply| reply.0 <= now_ms)?;
+        self.replies.remove(at).map(|(_, adopted, notify)| (adopted, notify))
+    }
+}
