@@ -1,3 +1,10 @@
-//! The parts of the torpor tools that the demo, the tests and the benches share.
+//! The `torpor` program, and what it shares with the tests and benches.
+//!
+//! Reading order: `cli` (what can be typed), `config`, `serve` (bring-up of the engine), `desk`
+//! (what surrounds the engine thread), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`.
 
+pub mod card;
+pub mod config;
+pub mod desk;
 pub mod dovecot;
+pub mod log;

@@ -1,0 +1,183 @@
+//! The configuration file: TOML, every key optional, every number with its unit in its name.
+//!
+//! What the engine needs comes out as its own [`Limits`] and [`Knobs`], checked there; an error
+//! names file, line and key. docs/OPERATIONS.md lists the keys.
+
+mod error;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use torpor_engine::cold::BLOCK_BYTES;
+use torpor_engine::limits::{Knobs, Limits};
+
+pub use error::ConfigError;
+pub use parts::{Anvil, Control, Hibernate, Level, Log, LogFormat, Metrics, Sleep, Wake};
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Dovecot's `base_dir`: the folder of `imap-hibernate`, `imap-master` and `anvil`.
+    pub base_dir: PathBuf,
+    pub hibernate: Hibernate,
+    pub sleep: Sleep,
+    pub wake: Wake,
+    pub anvil: Anvil,
+    pub control: Control,
+    pub log: Log,
+    pub metrics: Metrics,
+}
+
+impl Config {
+    /// Reads `path`, or the file at its usual place if there is one, else takes the defaults.
+    ///
+    /// # Errors
+    /// Names file, line and key of what cannot be used.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let usual = Path::new(USUAL_PATH);
+        let (path, text) = match (path, usual.exists()) {
+            (Some(path), _) => (path, read(path)?),
+            (None, true) => (usual, read(usual)?),
+            (None, false) => (usual, String::new()),
+        };
+        Self::parse(path, &text)
+    }
+
+    /// Reads a configuration that is already in memory; `path` is for the errors.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        let checked = config.check();
+        checked.map_err(|(key, why)| ConfigError::value(path, text, key, why))?;
+        Ok(config)
+    }
+
+    /// The engine's bounds for `slots_max` clients (see [`Config::slots_max`]).
+    pub fn limits(&self, slots_max: u32) -> Limits {
+        let blocks = u64::from(slots_max) * (self.sleep.cold_bytes_per_client / BLOCK_BYTES as u64);
+        Limits {
+            slots_max,
+            conns_max: self.hibernate.conns_max,
+            line_bytes_max: self.hibernate.line_bytes_max,
+            cold_blocks_max: u32::try_from(blocks).unwrap_or(u32::MAX - 1),
+            mailboxes_max: self.sleep.mailboxes_max.unwrap_or(slots_max),
+            handoffs_in_flight_max: self.wake.handoffs_in_flight_max,
+            sends_in_flight_max: self.sleep.sends_in_flight_max,
+        }
+    }
+
+    /// The engine's values that may change at a reload.
+    pub fn knobs(&self) -> Knobs {
+        Knobs {
+            workers_max: self.wake.workers_max,
+            awake_age_ms_max: self.wake.awake_age_ms_max,
+            input_wait_ms_max: self.wake.input_wait_ms_max,
+            change_wait_ms_max: self.wake.change_wait_ms_max,
+            conn_timeout_ms: self.hibernate.conn_timeout_ms,
+            retry_ms_min: self.wake.retry_ms_min,
+            retry_ms_max: self.wake.retry_ms_max,
+            late_change_ms: self.hibernate.late_change_ms,
+            peer_uids: self.hibernate.allowed_uids.clone(),
+            peer_gids: self.hibernate.allowed_gids.clone(),
+        }
+    }
+
+    /// Clients asleep at once: what is configured, else as many as `files_max` descriptors
+    /// (RLIMIT_NOFILE) carry after the reserve, at most [`SLOTS_DEFAULT`].
+    pub fn slots_max(&self, files_max: u64) -> u32 {
+        let fit = files_max.saturating_sub(self.files_reserved()).min(SLOTS_DEFAULT.into());
+        self.sleep.slots_max.unwrap_or(fit as u32)
+    }
+
+    /// Descriptors for everything that is not a sleeping client: a hibernate connection brings
+    /// three, a handoff needs two besides the client's.
+    pub fn files_reserved(&self) -> u64 {
+        let conns = u64::from(self.hibernate.conns_max) * 3;
+        let handoffs = u64::from(self.wake.handoffs_in_flight_max) * 2;
+        conns + handoffs + FILES_OTHER
+    }
+
+    /// The hibernate socket.
+    pub fn hibernate_path(&self) -> PathBuf {
+        self.base_dir.join("imap-hibernate")
+    }
+
+    /// The control socket.
+    pub fn control_path(&self) -> PathBuf {
+        self.control.path.clone().unwrap_or_else(|| control_path(&self.base_dir))
+    }
+
+    /// The first key whose value cannot work, and why.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for (key, path) in [("base_dir", self.hibernate_path()), ("path", self.control_path())] {
+            if !path.is_absolute() || path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+                let why = format!(
+                    "{} must be absolute and of at most {SOCKET_PATH_BYTES_MAX} bytes",
+                    path.display()
+                );
+                return Err((key, why));
+            }
+        }
+        let ranges = [
+            ("backlog", u64::from(self.hibernate.backlog), 1, 65_535),
+            ("cold_bytes_per_client", self.sleep.cold_bytes_per_client, 1_280, 1 << 20),
+            ("connections_max", u64::from(self.control.connections_max), 1, 1024),
+            ("vanish_timeout_ms", u64::from(self.sleep.vanish_timeout_ms), 0, 86_400_000),
+            ("version_timeout_ms", self.wake.version_timeout_ms, 100, 3_600_000),
+            ("ack_timeout_ms", self.wake.ack_timeout_ms, 1_000, 86_400_000),
+        ];
+        for (key, value, least, most) in ranges {
+            if !(least..=most).contains(&value) {
+                return Err((key, format!("{value} is out of range: {least} to {most}")));
+            }
+        }
+        let slots = self.limits(self.sleep.slots_max.unwrap_or(SLOTS_DEFAULT));
+        let named = |error: torpor_engine::limits::LimitError| {
+            (error.field, format!("{} is out of range: {}", error.value, error.why))
+        };
+        slots.check().map_err(named)?;
+        self.knobs().check().map_err(named)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            base_dir: BASE_DIR.into(),
+            hibernate: Hibernate::default(),
+            sleep: Sleep::default(),
+            wake: Wake::default(),
+            anvil: Anvil::default(),
+            control: Control::default(),
+            log: Log::default(),
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+/// Where the control socket of the torpor that serves `base_dir` lies, unless configured.
+pub fn control_path(base_dir: &Path) -> PathBuf {
+    base_dir.join("torpor.sock")
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::read(path, &error))
+}
+
+/// Dovecot's usual `base_dir`.
+pub const BASE_DIR: &str = "/run/dovecot";
+/// Read when no `--config` is given, if it exists.
+pub const USUAL_PATH: &str = "/etc/torpor.toml";
+/// As many clients as a stock imap-hibernate service holds: 100 processes of 1,000.
+pub const SLOTS_DEFAULT: u32 = 100_000;
+/// Logs, sockets, rings, memfds, the anvil connection, control and metrics connections.
+const FILES_OTHER: u64 = 128;
+/// `sun_path` has 108 bytes, the closing zero among them.
+const SOCKET_PATH_BYTES_MAX: usize = 107;

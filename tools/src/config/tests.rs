@@ -1,0 +1,53 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(Path::new("t.toml"), text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_empty_file_is_the_defaults_and_they_work() {
+    let config = parse("").expect("defaults");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.limits(config.slots_max(1 << 20)).check(), Ok(()));
+    assert_eq!(config.knobs(), Knobs::default());
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same() {
+    let mut config = Config::default();
+    config.hibernate.mode = 0o622;
+    config.sleep.slots_max = Some(1000);
+    config.metrics.listen = Some("127.0.0.1:9109".parse().expect("an address"));
+    let text = toml::to_string_pretty(&config).expect("TOML");
+    assert_eq!(parse(&text), Ok(config));
+    assert!(text.contains("mode = \"0622\""), "{text}");
+}
+
+#[test]
+fn errors_name_file_line_and_key() {
+    let cases = [
+        ("base_dir = 3\n", "t.toml:1: base_dir: "),
+        ("\n[wake]\nworkers = 3\n", "t.toml:3: workers: unknown field `workers`"),
+        ("[wake]\nworkers_max = 0\n", "t.toml:2: workers_max: 0 is out of range"),
+        ("[sleep]\n\nslots_max = 99999999\n", "t.toml:3: slots_max: 99999999 is out of range"),
+        ("[hibernate]\nmode = \"0989\"\n", "t.toml:2: mode: a mode is octal"),
+        ("base_dir = \"run\"\n", "t.toml:1: base_dir: run/imap-hibernate must be absolute"),
+        ("[wake]\nretry_ms_max = 100\n", "t.toml: retry_ms_min: 200 is out of range"),
+        ("[metrics]\nlisten = \"9109\"\n", "t.toml:2: listen: "),
+        ("[log\n", "t.toml:1: "),
+    ];
+    for (text, expected) in cases {
+        let error = parse(text).expect_err(text);
+        assert!(error.starts_with(expected), "{text:?} gives {error:?}");
+        assert!(!error.contains('\n'), "one line: {error:?}");
+    }
+}
+
+#[test]
+fn slots_leave_room_for_everything_else() {
+    let config = Config::default();
+    assert_eq!(config.slots_max(20_000), 20_000 - config.files_reserved() as u32);
+    assert_eq!(config.slots_max(100), 0, "the start then says so");
+    assert_eq!(config.slots_max(u64::MAX), SLOTS_DEFAULT);
+    assert_eq!(parse("[sleep]\nslots_max = 7").expect("7").slots_max(20_000), 7);
+}

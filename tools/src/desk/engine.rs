@@ -1,0 +1,137 @@
+//! The desk itself, on the engine thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use torpor_engine::command::{Answer, Command};
+use torpor_engine::drive::Desk;
+use torpor_engine::report::{Counters, Event, Report};
+
+use super::gauges::{Gauges, Losses};
+use super::note::{Note, NotePool};
+use super::orders::{Bell, Desktop, Order, Orders, Page, Paper};
+use crate::log::{Said, enabled};
+
+/// [`Desk`] over bounded channels. Nothing here waits for anybody.
+pub struct EngineDesk {
+    notes: Sender<Note>,
+    papers: Option<Sender<Paper>>,
+    pool: NotePool,
+    orders: Receiver<Order>,
+    /// Orders that the core has and has not answered: ticket and where the answer goes.
+    open: Vec<(u64, Desktop)>,
+    ticket: u64,
+    gauges: Arc<Gauges>,
+    losses: Arc<Losses>,
+}
+
+/// The other ends.
+pub struct DeskEnds {
+    pub desk: EngineDesk,
+    pub orders: Orders,
+    pub notes: Receiver<Note>,
+    /// For the anvil thread.
+    pub papers: Receiver<Paper>,
+    pub pool: NotePool,
+    pub gauges: Arc<Gauges>,
+    pub losses: Arc<Losses>,
+}
+
+impl EngineDesk {
+    /// A desk whose orders ring `bell`. Without `anvil` nothing is written for it.
+    pub fn open(bell: Bell, anvil: bool) -> DeskEnds {
+        let (orders, taken) = Orders::new(bell);
+        let (notes, notes_out) = bounded(NOTES_MAX);
+        let (papers, papers_out) = bounded(PAPERS_MAX);
+        // Both channels may be full at the same time.
+        let pool = NotePool::new(NOTES_MAX + if anvil { PAPERS_MAX } else { 0 });
+        let (gauges, losses) = (Arc::new(Gauges::default()), Arc::new(Losses::default()));
+        let desk = Self {
+            notes,
+            papers: anvil.then_some(papers),
+            pool: pool.clone(),
+            orders: taken,
+            open: Vec::with_capacity(OPEN_MAX),
+            ticket: 0,
+            gauges: Arc::clone(&gauges),
+            losses: Arc::clone(&losses),
+        };
+        DeskEnds { desk, orders, notes: notes_out, papers: papers_out, pool, gauges, losses }
+    }
+
+    /// True when orders wait that did not fit into the last step.
+    pub fn is_behind(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// An order that the engine thread gives itself.
+    pub fn next_ticket(&mut self) -> u64 {
+        self.ticket += 1;
+        self.ticket
+    }
+}
+
+impl Desk for EngineDesk {
+    fn report(&mut self, report: &Report, text: &[u8]) {
+        if enabled(Said::level(&report.event)) {
+            let note = self.pool.write(report, text);
+            let sent = note.is_some_and(|note| self.notes.try_send(note).is_ok());
+            self.losses.notes.fetch_add(u64::from(!sent), Ordering::Relaxed);
+        }
+        let Some(papers) = &self.papers else { return };
+        if concerns_anvil(&report.event) {
+            let note = self.pool.write(report, text);
+            let sent = note.is_some_and(|note| papers.try_send(Paper::Note(note)).is_ok());
+            self.losses.papers.fetch_add(u64::from(!sent), Ordering::Relaxed);
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer, text: &[u8]) {
+        let Some(at) = self.open.iter().position(|(ticket, _)| *ticket == answer.ticket) else {
+            return;
+        };
+        let (_, desktop) = self.open.swap_remove(at);
+        let page = Page { answer: *answer, text: answer.text.of(text).to_vec() };
+        match desktop {
+            // Whoever asked may have gone.
+            Desktop::Asker(asker) => drop(asker.try_send(page)),
+            Desktop::Papers => {
+                let papers = self.papers.as_ref();
+                let sent = papers.is_some_and(|papers| papers.try_send(Paper::Page(page)).is_ok());
+                self.losses.papers.fetch_add(u64::from(!sent), Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn counters(&mut self, counters: &Counters) {
+        self.gauges.store(counters);
+    }
+
+    fn command(&mut self) -> Option<Command> {
+        if self.open.len() == OPEN_MAX {
+            return None;
+        }
+        let Order { mut command, desktop } = self.orders.try_recv().ok()?;
+        let number = self.next_ticket();
+        match &mut command {
+            Command::Who { ticket, .. }
+            | Command::Kick { ticket, .. }
+            | Command::Reload { ticket, .. }
+            | Command::Relisten { ticket }
+            | Command::Stop { ticket } => *ticket = number,
+        }
+        self.open.push((number, desktop));
+        Some(command)
+    }
+}
+
+fn concerns_anvil(event: &Event) -> bool {
+    matches!(event, Event::Hibernated | Event::Unhibernated(_) | Event::Disconnected(_))
+}
+
+/// Events that wait for the log, and for anvil.
+const NOTES_MAX: usize = 1024;
+const PAPERS_MAX: usize = 2048;
+/// Orders that the core has at once. Only a stop stays there for longer than a step.
+const OPEN_MAX: usize = 128;

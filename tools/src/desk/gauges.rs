@@ -1,0 +1,81 @@
+//! Counts and gauges, where other threads can read them at any time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use torpor_engine::report::Counters;
+
+/// One atomic for each field of [`Counters`]; a field that is added there does not compile here
+/// until it is added too.
+macro_rules! gauges {
+    ($($field:ident),+ $(,)?) => {
+        /// The engine's counters as of its last step.
+        #[derive(Debug, Default)]
+        pub struct Gauges {
+            $($field: AtomicU64),+
+        }
+
+        impl Gauges {
+            /// On the engine thread, after each step.
+            pub fn store(&self, counters: &Counters) {
+                let Counters { $($field),+ } = counters;
+                $(self.$field.store(*$field, Ordering::Relaxed);)+
+            }
+
+            /// On any thread. Fields may belong to different steps.
+            pub fn load(&self) -> Counters {
+                Counters { $($field: self.$field.load(Ordering::Relaxed)),+ }
+            }
+        }
+
+        /// Names and values, in the order of the engine.
+        pub fn listed(counters: &Counters) -> Vec<(&'static str, u64)> {
+            vec![$((stringify!($field), counters.$field)),+]
+        }
+    };
+}
+
+gauges!(
+    asleep,
+    queued_input,
+    queued_change,
+    queue_oldest_ms,
+    in_flight,
+    awake,
+    window,
+    conns,
+    mailboxes,
+    notify_kept,
+    cold_blocks_used,
+    hibernated,
+    refused,
+    refused_full,
+    broken,
+    wakes_input,
+    wakes_change,
+    wakes_cut,
+    unhibernated,
+    retried_unsent,
+    retried_refused,
+    retried_gone,
+    lost,
+    given_up,
+    disconnected,
+    kicked,
+    keepalives,
+    keepalives_blocked,
+    idles_answered,
+    input_bytes,
+    output_bytes,
+    watch_events,
+    watch_overflows,
+    starved,
+);
+
+/// What did not fit into the desk's channels.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// Events that were not logged.
+    pub notes: AtomicU64,
+    /// Events that anvil was not told.
+    pub papers: AtomicU64,
+}
