@@ -59,6 +59,17 @@ impl Config {
         Ok(config)
     }
 
+    /// The same with another `base_dir`, as on the command line.
+    ///
+    /// # Errors
+    /// The folder is not absolute, or too long for the name of a socket.
+    pub fn with_base_dir(mut self, base_dir: &Path) -> Result<Self, ConfigError> {
+        self.base_dir = base_dir.to_owned();
+        let checked = self.check();
+        checked.map_err(|(_, why)| ConfigError::value(Path::new("--base-dir"), "", "", why))?;
+        Ok(self)
+    }
+
     /// The engine's bounds for `slots_max` clients (see [`Config::slots_max`]).
     pub fn limits(&self, slots_max: u32) -> Limits {
         let blocks = u64::from(slots_max) * (self.sleep.cold_bytes_per_client / BLOCK_BYTES as u64);
@@ -112,6 +123,45 @@ impl Config {
     /// The control socket.
     pub fn control_path(&self) -> PathBuf {
         self.control.path.clone().unwrap_or_else(|| control_path(&self.base_dir))
+    }
+
+    /// Sections in which `new` differs in what is fixed at start.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let mut reloaded = self.clone();
+        reloaded.take_reloadable(new);
+        let parts = [
+            ("base_dir", reloaded.base_dir != new.base_dir),
+            ("[hibernate]", reloaded.hibernate != new.hibernate),
+            ("[sleep]", reloaded.sleep != new.sleep),
+            ("[wake]", reloaded.wake != new.wake),
+            ("[anvil]", reloaded.anvil != new.anvil),
+            ("[control]", reloaded.control != new.control),
+            ("[log]", reloaded.log != new.log),
+            ("[metrics]", reloaded.metrics != new.metrics),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// Takes over what [`Config::knobs`] is made of, and the log level.
+    pub fn take_reloadable(&mut self, new: &Self) {
+        let fixed = std::mem::replace(self, new.clone());
+        let (hibernate, wake) = (&fixed.hibernate, &fixed.wake);
+        self.base_dir = fixed.base_dir;
+        self.sleep = fixed.sleep;
+        self.anvil = fixed.anvil;
+        self.control = fixed.control;
+        self.metrics = fixed.metrics;
+        self.log.format = fixed.log.format;
+        self.hibernate = Hibernate {
+            conn_timeout_ms: new.hibernate.conn_timeout_ms,
+            late_change_ms: new.hibernate.late_change_ms,
+            allowed_uids: new.hibernate.allowed_uids.clone(),
+            allowed_gids: new.hibernate.allowed_gids.clone(),
+            ..hibernate.clone()
+        };
+        self.wake.handoffs_in_flight_max = wake.handoffs_in_flight_max;
+        self.wake.version_timeout_ms = wake.version_timeout_ms;
+        self.wake.ack_timeout_ms = wake.ack_timeout_ms;
     }
 
     /// The first key whose value cannot work, and why.

@@ -4,7 +4,10 @@
 //! (what surrounds the engine thread), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`.
 
 pub mod card;
+pub mod cli;
 pub mod config;
 pub mod desk;
 pub mod dovecot;
 pub mod log;
+pub mod serve;
+pub mod socket;

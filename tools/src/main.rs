@@ -1,1 +1,7 @@
-fn main() {}
+//! The `torpor` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    torpor::cli::run()
+}

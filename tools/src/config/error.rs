@@ -26,6 +26,7 @@ impl ConfigError {
     pub(super) fn value(path: &Path, text: &str, key: &str, why: String) -> Self {
         match text.lines().position(|line| key_of(line) == Some(key)) {
             Some(number) => Self::at(path, number + 1, Some(key), &why),
+            None if key.is_empty() => Self(format!("{}: {why}", path.display())),
             // The default together with another value does not work.
             None => Self(format!("{}: {key}: {why}", path.display())),
         }

@@ -51,3 +51,16 @@ fn slots_leave_room_for_everything_else() {
     assert_eq!(config.slots_max(u64::MAX), SLOTS_DEFAULT);
     assert_eq!(parse("[sleep]\nslots_max = 7").expect("7").slots_max(20_000), 7);
 }
+
+#[test]
+fn a_reload_takes_the_knobs_and_names_the_rest() {
+    let mut config = Config::default();
+    let new = parse("[wake]\nworkers_max = 7\n[log]\nlevel = \"debug\"\n").expect("fine");
+    assert_eq!(config.needs_restart(&new), Vec::<&str>::new());
+    let text = "[wake]\nhandoffs_in_flight_max = 3\nretry_ms_min = 5\n[sleep]\nslots_max = 9\n";
+    let other = parse(text).expect("fine");
+    assert_eq!(config.needs_restart(&other), ["[sleep]", "[wake]"]);
+    config.take_reloadable(&other);
+    assert_eq!(config.wake.handoffs_in_flight_max, 64, "fixed at start");
+    assert_eq!(config.knobs(), other.knobs());
+}

@@ -22,13 +22,14 @@ pub struct EngineDesk {
     /// Orders that the core has and has not answered: ticket and where the answer goes.
     open: Vec<(u64, Desktop)>,
     ticket: u64,
+    /// True exactly when the ring has a new listener of which the core has not been told.
+    relisten: bool,
     gauges: Arc<Gauges>,
     losses: Arc<Losses>,
 }
 
 /// The other ends.
 pub struct DeskEnds {
-    pub desk: EngineDesk,
     pub orders: Orders,
     pub notes: Receiver<Note>,
     /// For the anvil thread.
@@ -40,7 +41,7 @@ pub struct DeskEnds {
 
 impl EngineDesk {
     /// A desk whose orders ring `bell`. Without `anvil` nothing is written for it.
-    pub fn open(bell: Bell, anvil: bool) -> DeskEnds {
+    pub fn open(bell: Bell, anvil: bool) -> (Self, DeskEnds) {
         let (orders, taken) = Orders::new(bell);
         let (notes, notes_out) = bounded(NOTES_MAX);
         let (papers, papers_out) = bounded(PAPERS_MAX);
@@ -54,21 +55,22 @@ impl EngineDesk {
             orders: taken,
             open: Vec::with_capacity(OPEN_MAX),
             ticket: 0,
+            relisten: false,
             gauges: Arc::clone(&gauges),
             losses: Arc::clone(&losses),
         };
-        DeskEnds { desk, orders, notes: notes_out, papers: papers_out, pool, gauges, losses }
+        let ends = DeskEnds { orders, notes: notes_out, papers: papers_out, pool, gauges, losses };
+        (desk, ends)
     }
 
     /// True when orders wait that did not fit into the last step.
     pub fn is_behind(&self) -> bool {
-        !self.orders.is_empty()
+        self.relisten || (!self.orders.is_empty() && self.open.len() < OPEN_MAX)
     }
 
-    /// An order that the engine thread gives itself.
-    pub fn next_ticket(&mut self) -> u64 {
-        self.ticket += 1;
-        self.ticket
+    /// The ring has a new listener: the core's next order is to go over to it.
+    pub fn relisten(&mut self) {
+        self.relisten = true;
     }
 }
 
@@ -109,11 +111,16 @@ impl Desk for EngineDesk {
     }
 
     fn command(&mut self) -> Option<Command> {
+        self.ticket += 1;
+        let number = self.ticket;
+        if std::mem::take(&mut self.relisten) {
+            // Nobody waits for the answer.
+            return Some(Command::Relisten { ticket: number });
+        }
         if self.open.len() == OPEN_MAX {
             return None;
         }
         let Order { mut command, desktop } = self.orders.try_recv().ok()?;
-        let number = self.next_ticket();
         match &mut command {
             Command::Who { ticket, .. }
             | Command::Kick { ticket, .. }

@@ -1,10 +1,11 @@
 //! Orders for the engine and the answers to them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nix::sys::eventfd::EventFd;
+
 use torpor_engine::command::{Answer, Command};
 use torpor_engine::limits::Knobs;
 
@@ -13,16 +14,16 @@ use crate::card::Sleeper;
 
 /// Wakes the engine thread.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<EventFd>);
+pub struct Bell(Arc<OwnedFd>);
 
 impl Bell {
-    pub fn new(doorbell: EventFd) -> Self {
+    pub fn new(doorbell: OwnedFd) -> Self {
         Self(Arc::new(doorbell))
     }
 
     pub fn ring(&self) {
         // Only a full counter can fail, and a bell that rings already need not be rung.
-        let _ = self.0.write(1);
+        let _ = nix::unistd::write(&*self.0, &1u64.to_ne_bytes());
     }
 }
 

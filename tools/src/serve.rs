@@ -1,0 +1,117 @@
+//! `torpor serve`: brings the engine and what surrounds it up, and keeps watch over them.
+//!
+//! The main thread owns signals, sockets at paths and the helper process; the engine thread owns
+//! the clients; nothing that the engine thread does waits for anything else here.
+
+mod engine;
+mod handoff;
+mod helper;
+mod host;
+mod porter;
+mod signals;
+mod supervise;
+mod watcher;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{Config, ConfigError};
+use crate::log::Logger;
+
+pub use helper::run as run_helper;
+
+/// What `torpor serve` was told.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    pub config: Option<PathBuf>,
+    /// Instead of the configuration's.
+    pub base_dir: Option<PathBuf>,
+    /// Print the effective configuration and end.
+    pub check: bool,
+}
+
+impl ServeOptions {
+    fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(base_dir) = &self.base_dir {
+            config = config.with_base_dir(base_dir)?;
+        }
+        Ok(config)
+    }
+}
+
+/// Serves until it is told to stop. Exit codes: 0 told to, 1 could not start or broke.
+pub fn run(options: &ServeOptions) -> ExitCode {
+    let config = match options.load() {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    let signals = match signals::Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
+    let host = host::Host::raise();
+    if options.check {
+        return check(config, &host);
+    }
+    let refusals = host.refusals(&config);
+    for refusal in &refusals {
+        eprintln!("torpor: {refusal}");
+    }
+    if !refusals.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let logger = Logger::start(&config.log);
+    match serve(options, config, &host, &signals, &logger) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(
+    options: &ServeOptions,
+    config: Config,
+    host: &host::Host,
+    signals: &signals::Signals,
+    logger: &Logger,
+) -> io::Result<()> {
+    if !signals.wait_for_dir(&config.base_dir)? {
+        return Ok(());
+    }
+    let slots_max = config.slots_max(host.files_max);
+    let parts = engine::Parts::bring_up(&config, slots_max)?;
+    let served = config.hibernate_path();
+    tracing::info!(
+        event = "started",
+        version = env!("CARGO_PKG_VERSION"),
+        slots_max,
+        anvil_pid = parts.helper.pid(),
+        "torpor {} serves {} for up to {slots_max} clients",
+        env!("CARGO_PKG_VERSION"),
+        served.display()
+    );
+    let reload = || options.load();
+    supervise::supervise(parts, config, signals, logger, &reload)
+}
+
+fn check(mut config: Config, host: &host::Host) -> ExitCode {
+    let refusals = host.refusals(&config);
+    config.sleep.slots_max = Some(config.slots_max(host.files_max));
+    match toml::to_string_pretty(&config) {
+        Ok(text) => print!("{text}"),
+        Err(error) => return fail(&error),
+    }
+    for refusal in &refusals {
+        println!("# {refusal}");
+    }
+    if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("torpor: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,39 @@
+//! The handoff thread as the driver wants it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use torpor_engine::drive::Handoff;
+use torpor_handoff::message::{Returned, Wake};
+use torpor_handoff::thread;
+
+use crate::config::Config;
+
+/// The handoff thread of this process.
+pub struct HandoffThread(thread::Handoff);
+
+impl HandoffThread {
+    /// Starts it for `base_dir/imap-master`.
+    pub fn start(config: &Config, doorbell: OwnedFd) -> io::Result<Self> {
+        let config = thread::HandoffConfig {
+            master_path: config.base_dir.join("imap-master"),
+            in_flight_max: config.wake.handoffs_in_flight_max,
+            version_timeout_ms: config.wake.version_timeout_ms,
+            ack_timeout_ms: config.wake.ack_timeout_ms,
+        };
+        thread::Handoff::start(config, doorbell).map(Self)
+    }
+}
+
+impl Handoff for HandoffThread {
+    type Descriptor = OwnedFd;
+
+    fn send(&mut self, wake: Wake<OwnedFd>) {
+        let sent = self.0.send(wake);
+        assert!(sent.is_ok(), "the core keeps within handoffs_in_flight_max");
+    }
+
+    fn returned(&mut self) -> Option<Returned<OwnedFd>> {
+        self.0.returned()
+    }
+}
