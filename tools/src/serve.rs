@@ -3,6 +3,7 @@
 //! The main thread owns signals, sockets at paths and the helper process; the engine thread owns
 //! the clients; nothing that the engine thread does waits for anything else here.
 
+mod around;
 mod engine;
 mod handoff;
 mod helper;

@@ -98,9 +98,10 @@ impl Desk for EngineDesk {
         match desktop {
             // Whoever asked may have gone.
             Desktop::Asker(asker) => drop(asker.try_send(page)),
-            Desktop::Papers => {
+            Desktop::Papers(number) => {
+                let paper = Paper::Page(number, page);
                 let papers = self.papers.as_ref();
-                let sent = papers.is_some_and(|papers| papers.try_send(Paper::Page(page)).is_ok());
+                let sent = papers.is_some_and(|papers| papers.try_send(paper).is_ok());
                 self.losses.papers.fetch_add(u64::from(!sent), Ordering::Relaxed);
             }
         }

@@ -45,7 +45,8 @@ impl Page {
 #[derive(Debug)]
 pub enum Paper {
     Note(Note),
-    Page(Page),
+    /// A page, and the number under which it was asked for.
+    Page(u64, Page),
 }
 
 /// Where an answer goes.
@@ -53,8 +54,8 @@ pub enum Paper {
 pub(super) enum Desktop {
     /// To the one who asked.
     Asker(Sender<Page>),
-    /// Into the stream of the anvil thread's papers.
-    Papers,
+    /// Into the stream of the anvil thread's papers, under this number.
+    Papers(u64),
 }
 
 /// An order on its way to the engine.
@@ -91,9 +92,9 @@ impl Orders {
         self.ask(Command::Who { ticket: 0, cursor, user })
     }
 
-    /// The same, answered into the anvil thread's papers.
-    pub fn who_on_paper(&self, cursor: u32) -> Result<(), OrderError> {
-        self.send(Command::Who { ticket: 0, cursor, user: None }, Desktop::Papers)
+    /// The same for everybody, answered into the anvil thread's papers under a number.
+    pub fn who_on_paper(&self, number: u64, cursor: u32) -> Result<(), OrderError> {
+        self.send(Command::Who { ticket: 0, cursor, user: None }, Desktop::Papers(number))
     }
 
     /// BYE to all sleepers of a user, or to those of one session; names escaped. Says how many.

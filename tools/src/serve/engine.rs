@@ -11,6 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::time::{ClockId, clock_gettime};
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
+use torpor_engine::limits::Limits;
 use torpor_engine::sys::uring::KernelRing;
 
 use super::handoff::HandoffThread;
@@ -28,6 +29,7 @@ pub struct Parts {
     pub porter: Porter,
     pub helper: Helper,
     pub ends: DeskEnds,
+    pub limits: Limits,
 }
 
 /// The engine of this process.
@@ -56,7 +58,7 @@ impl Parts {
             let _bell = bell;
             run(driver, &taken)
         })?;
-        Ok(Self { engine, ended, porter, helper, ends })
+        Ok(Self { engine, ended, porter, helper, ends, limits })
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::around::Around;
 use super::engine::Parts;
 use super::helper::Helper;
 use super::signals::{Asked, Signals};
 use crate::config::{Config, ConfigError};
-use crate::desk::{DeskEnds, start_clerk};
+use crate::desk::DeskEnds;
 use crate::log::Logger;
 
 /// Keeps watch until the engine has ended: told to by a signal, or broken.
@@ -20,8 +21,8 @@ pub fn supervise(
     logger: &Logger,
     load: &dyn Fn() -> Result<Config, ConfigError>,
 ) -> io::Result<()> {
-    let Parts { engine, ended, mut porter, mut helper, ends } = parts;
-    let clerk = start_clerk(ends.notes.clone(), ends.pool.clone())?;
+    let Parts { engine, ended, mut porter, mut helper, ends, limits } = parts;
+    let around = Around::start(&config, &ends, helper.pid(), limits, logger)?;
     let mut told = LossesTold::default();
     let mut stopping = false;
     let mut looked = Instant::now();
@@ -43,15 +44,14 @@ pub fn supervise(
         if looked.elapsed() >= Duration::from_millis(LOOK_MS.into()) && !stopping {
             looked = Instant::now();
             porter.look();
-            revive(&mut helper);
+            revive(&mut helper, &around.anvil_pid);
             told.tell(&ends, logger);
         }
     }
     porter.leave();
     let result = engine.join();
     drop(ends);
-    // A panic of the clerk was printed where it happened.
-    let _ = clerk.join();
+    around.end();
     match result {
         Ok(Ok(())) => {
             tracing::info!(event = "stopped", "stopped");
@@ -89,12 +89,15 @@ fn reload(
 }
 
 /// Somebody has killed the process behind the pid in anvil: sleepers get another.
-fn revive(helper: &mut Helper) {
+fn revive(helper: &mut Helper, anvil_pid: &AtomicU32) {
     if helper.is_running() {
         return;
     }
     match Helper::start() {
-        Ok(new) => *helper = new,
+        Ok(new) => {
+            anvil_pid.store(new.pid(), Ordering::Relaxed);
+            *helper = new;
+        }
         Err(error) => tracing::error!("the helper process cannot be started: {error}"),
     }
 }
@@ -104,6 +107,7 @@ fn revive(helper: &mut Helper) {
 struct LossesTold {
     notes: u64,
     lines: u64,
+    papers: u64,
 }
 
 impl LossesTold {
@@ -114,6 +118,12 @@ impl LossesTold {
         if new > 0 {
             tracing::warn!(event = "log_losses", lost = new, "{new} log lines were lost");
             (self.notes, self.lines) = (notes, lines);
+        }
+        let papers = ends.losses.papers.load(Ordering::Relaxed);
+        if papers > self.papers {
+            let lost = papers - self.papers;
+            tracing::warn!(event = "anvil_losses", lost, "anvil was not told of {lost} events");
+            self.papers = papers;
         }
     }
 }
