@@ -1,10 +1,13 @@
 //! What can be typed.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::{BASE_DIR, control_path};
+use crate::control;
 use crate::serve::{self, ServeOptions};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
@@ -19,6 +22,27 @@ struct Cli {
 enum Command {
     /// Holds the hibernated clients of a Dovecot
     Serve(ServeArgs),
+    /// Lists the clients that are asleep
+    Who {
+        /// Only this user's
+        user: Option<String>,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Says BYE to a user's sleeping clients
+    Kick {
+        user: String,
+        /// Only this session
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Shows counters, limits and losses
+    Stats {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
     #[command(hide = true, name = "anvil-pid")]
     AnvilPid { parent: u32 },
 }
@@ -36,12 +60,50 @@ struct ServeArgs {
     check: bool,
 }
 
+/// Where the running torpor is, and how to print.
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Control socket [default: torpor.sock in the base_dir]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Dovecot's base_dir
+    #[arg(long, value_name = "DIR", default_value = BASE_DIR)]
+    base_dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl PlaceArgs {
+    fn path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| control_path(&self.base_dir))
+    }
+}
+
 /// Runs what was typed.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(ServeArgs { config, base_dir, check }) => {
             serve::run(&ServeOptions { config, base_dir, check })
         }
+        Command::Who { user, place } => print(control::who(&place.path(), user, place.json)),
+        Command::Kick { user, session, place } => {
+            let kicked = control::kick(&place.path(), user, session, place.json);
+            print(kicked.map(|(_, text)| text))
+        }
+        Command::Stats { place } => print(control::stats(&place.path(), place.json)),
         Command::AnvilPid { parent } => serve::run_helper(parent),
+    }
+}
+
+/// Prints what was asked for, or why there is nothing.
+fn print(text: io::Result<String>) -> ExitCode {
+    // A reader that has seen enough closes the pipe; that is not an error.
+    match text.map(|text| io::stdout().write_all(text.as_bytes())) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("torpor: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -3,11 +3,15 @@
 //! Reading order: `cli` (what can be typed), `config`, `serve` (bring-up of the engine), `desk`
 //! (what surrounds the engine thread), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`.
 
+pub mod anvil;
 pub mod card;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod desk;
 pub mod dovecot;
 pub mod log;
+pub mod metrics;
 pub mod serve;
 pub mod socket;
+pub mod station;

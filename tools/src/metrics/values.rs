@@ -1,0 +1,124 @@
+//! The engine's counters under Prometheus' conventions: base units, `_total`, few labels.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::control::Service;
+
+/// All values as of now.
+pub fn text(service: &Service) -> String {
+    let mut registry = Registry::with_prefix("torpor");
+    registry.register_collector(Box::new(Values(service.clone())));
+    let mut text = String::new();
+    // A String takes everything; what is there is served.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+struct Values(Service);
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Values")
+    }
+}
+
+impl Collector for Values {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        let now = self.0.gauges.load();
+        let out = &mut out;
+        gauge(out, "asleep", "Clients asleep", now.asleep)?;
+        let queued = [("input", now.queued_input), ("change", now.queued_change)];
+        gauges(out, "queued", "Clients that wait for a worker", "cause", &queued)?;
+        let age = now.queue_oldest_ms as f64 / 1000.0;
+        seconds(out, "queue_age_seconds", "How long the oldest has waited", age)?;
+        gauge(out, "handoffs_in_flight", "Conversations with imap-master", now.in_flight)?;
+        gauge(out, "awake", "Sessions woken and not seen again", now.awake)?;
+        gauge(out, "window", "Handoffs allowed at the moment", now.window)?;
+        gauge(out, "hibernate_connections", "Workers handing a client over", now.conns)?;
+        gauge(out, "mailboxes", "Mailboxes watched", now.mailboxes)?;
+        gauge(out, "notify_kept", "Notify descriptors that were not adopted", now.notify_kept)?;
+        gauge(out, "cold_blocks", "Blocks of the cold store in use", now.cold_blocks_used)?;
+        gauges(out, "limit", "Bounds set at start", "name", &self.0.limits())?;
+        counter(out, "hibernated", "Clients that fell asleep", now.hibernated)?;
+        let refused = [("full", now.refused_full), ("other", now.refused - now.refused_full)];
+        counters(out, "refused", "Clients left with their worker", "reason", &refused)?;
+        counter(out, "broken", "Hibernate connections that ended early", now.broken)?;
+        let wakes =
+            [("input", now.wakes_input), ("change", now.wakes_change), ("cut", now.wakes_cut)];
+        counters(out, "wakes", "Reasons to wake", "cause", &wakes)?;
+        let ends = [
+            ("taken", now.unhibernated),
+            ("unsent", now.retried_unsent),
+            ("refused", now.retried_refused),
+            ("gone", now.retried_gone),
+            ("lost", now.lost),
+        ];
+        counters(out, "handoffs", "Handoffs by how they ended", "outcome", &ends)?;
+        let retried = now.retried_unsent + now.retried_refused + now.retried_gone;
+        counter(out, "retried", "Handoffs that are tried again", retried)?;
+        counter(out, "lost", "Clients shut down since a worker fell silent", now.lost)?;
+        counter(out, "given_up", "Clients that no worker took in time", now.given_up)?;
+        counter(out, "disconnected", "Clients that left asleep", now.disconnected)?;
+        counter(out, "kicked", "Clients kicked", now.kicked)?;
+        let beats = [("sent", now.keepalives), ("blocked", now.keepalives_blocked)];
+        counters(out, "keepalives", "Keepalives", "result", &beats)?;
+        counter(out, "idles_answered", "DONE and IDLE answered asleep", now.idles_answered)?;
+        counter(out, "input_bytes", "Bytes from sleepers", now.input_bytes)?;
+        counter(out, "output_bytes", "Bytes to sleepers", now.output_bytes)?;
+        counter(out, "watch_events", "Mailbox events", now.watch_events)?;
+        counter(out, "watch_overflows", "Mailbox event queue overflows", now.watch_overflows)?;
+        counter(out, "starved", "Receives without a free buffer", now.starved)?;
+        counters(out, "dropped", "Log and anvil entries dropped", "what", &self.0.lost())
+    }
+}
+
+fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = ConstGauge::new(value as i64);
+    metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn seconds(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+    let metric = ConstGauge::new(value);
+    metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = ConstCounter::new(value);
+    metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauges(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: &[(&'static str, u64)],
+) -> fmt::Result {
+    let metric_type = ConstGauge::new(0_i64).metric_type();
+    let mut family = out.encode_descriptor(name, help, None, metric_type)?;
+    values.iter().try_for_each(|(text, value)| {
+        let labels = [(label, *text)];
+        ConstGauge::new(*value as i64).encode(family.encode_family(&labels)?)
+    })
+}
+
+fn counters(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: &[(&'static str, u64)],
+) -> fmt::Result {
+    let metric_type = ConstCounter::new(0_u64).metric_type();
+    let mut family = out.encode_descriptor(name, help, None, metric_type)?;
+    values.iter().try_for_each(|(text, value)| {
+        let labels = [(label, *text)];
+        ConstCounter::new(*value).encode(family.encode_family(&labels)?)
+    })
+}
