@@ -48,3 +48,4 @@ pub mod drive;
 
 // The kernel.
 pub mod sys;
+pub mod watcher;

@@ -4,6 +4,8 @@ use std::mem::offset_of;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use torpor_handoff::sys::fd::parse_control;
+
 use crate::ring::{CONN_RECV_BYTES, CONN_SEND_BYTES};
 
 use super::shared::Shared;
@@ -57,7 +59,11 @@ impl Messages {
         if length > 0 {
             self.memory.read(block + CONTROL_AT, length, &mut control);
         }
-        Control { descriptors: descriptors(&control), truncated: flags & libc::MSG_CTRUNC != 0 }
+        let descriptors = parse_control(&control).flat_map(|message| {
+            let numbers: Vec<RawFd> = message.fds().collect();
+            numbers
+        });
+        Control { descriptors: descriptors.collect(), truncated: flags & libc::MSG_CTRUNC != 0 }
     }
 
     /// Copies a text to be sent on `conn` and gives its address.
@@ -74,24 +80,6 @@ impl Messages {
     }
 }
 
-/// The descriptors of every SCM_RIGHTS message in a control buffer (cmsg(3)).
-fn descriptors(control: &[u8]) -> Vec<RawFd> {
-    let number = |at: usize| control[at..at + 4].try_into().map(i32::from_ne_bytes).unwrap_or(-1);
-    let (mut found, mut at) = (Vec::new(), 0);
-    while at + CMSG_BYTES <= control.len() {
-        let length = number(at) as usize;
-        assert!(
-            length >= CMSG_BYTES && at + length <= control.len(),
-            "the kernel wrote a control message of {length} bytes"
-        );
-        if (number(at + 8), number(at + 12)) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            found.extend((at + CMSG_BYTES..at + length).step_by(4).map(number));
-        }
-        at += length.next_multiple_of(8);
-    }
-    found
-}
-
 const IOVEC_AT: usize = size_of::<libc::msghdr>();
 const CONTROL_AT: usize = IOVEC_AT + size_of::<libc::iovec>();
 /// Room for 28 descriptors. What goes beyond the protocol's one is closed by us or, past this,
@@ -100,8 +88,7 @@ const CONTROL_BYTES: usize = 128;
 const BYTES_AT: usize = CONTROL_AT + CONTROL_BYTES;
 const TEXT_AT: usize = BYTES_AT + CONN_RECV_BYTES;
 const BLOCK_BYTES: usize = TEXT_AT + CONN_SEND_BYTES;
-const CMSG_BYTES: usize = size_of::<libc::cmsghdr>();
 
 const _: () = assert!(size_of::<libc::msghdr>() == 56 && size_of::<libc::iovec>() == 16);
 const _: () = assert!(offset_of!(libc::msghdr, msg_flags) == 48, "flags begin a word");
-const _: () = assert!(CMSG_BYTES == 16 && BLOCK_BYTES.is_multiple_of(8));
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(8));
