@@ -47,5 +47,6 @@ pub mod core;
 pub mod drive;
 
 // The kernel.
+pub mod probe;
 pub mod sys;
 pub mod watcher;

@@ -15,3 +15,5 @@ mod setup;
 mod shared;
 mod sqe;
 mod texts;
+
+pub use setup::trial;

@@ -33,6 +33,16 @@ impl Abilities {
     }
 }
 
+/// Makes a ring of the size that these limits need, once, and lists the operations that the
+/// kernel does not have.
+pub fn trial(limits: &Limits) -> io::Result<Vec<&'static str>> {
+    let ring = build(limits)?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let missing = OPERATIONS.iter().filter(|(code, _)| !probe.is_supported(*code));
+    Ok(missing.map(|(_, name)| *name).collect())
+}
+
 /// The engine's own ring: one issuer, who may be another thread than the maker (the first to
 /// enter), and completions only when asked for.
 pub fn build(limits: &Limits) -> io::Result<IoUring> {
@@ -93,6 +103,16 @@ pub fn named(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{why} ({error})"))
 }
 
+/// Everything that the ring submits; a multishot read has a way without.
+const OPERATIONS: [(u8, &str); 7] = [
+    (opcode::AcceptMulti::CODE, "accept"),
+    (opcode::AsyncCancel::CODE, "cancel"),
+    (opcode::PollAdd::CODE, "poll"),
+    (opcode::Read::CODE, "read"),
+    (opcode::RecvMulti::CODE, "recv"),
+    (opcode::RecvMsg::CODE, "recvmsg"),
+    (opcode::Send::CODE, "send"),
+];
 /// Entries of the submission queue; a longer step submits in between.
 const SUBMISSIONS: u32 = 1024;
 /// IORING_MAX_CQ_ENTRIES.

@@ -1,0 +1,205 @@
+//! What the host must offer, asked before anybody is promised anything.
+//!
+//! [`probe`] tries what the engine will do, in the sizes in which it will do it, and says in one
+//! line each what is missing, what it is called and how it is mended. The kernel's version is
+//! never asked for: what counts is what it does.
+
+use std::fmt;
+use std::fs;
+use std::str::FromStr;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::limits::Limits;
+use crate::sys::trial;
+
+/// Something that an operator should know before the engine starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Begins with who is to blame, names the knob and the remedy. One line.
+    pub line: String,
+}
+
+/// Whether it can be lived with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The engine cannot start.
+    Refusal,
+    /// The engine starts, but costs more or holds less than it could.
+    Warning,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Refusal => "refused",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{severity}: {}", self.line)
+    }
+}
+
+/// Raises the soft RLIMIT_NOFILE to the hard one, looks at everything else, and lists what is
+/// wrong; empty when nothing is.
+pub fn probe(limits: &Limits) -> Vec<Finding> {
+    let mut findings = vec![];
+    if let Err(error) = limits.check() {
+        findings.push(Finding { severity: Severity::Refusal, line: format!("config: {error}") });
+        return findings;
+    }
+    Host::look(limits).judge(limits, &mut findings);
+    findings
+}
+
+/// What was seen. Numbers that cannot be read are the ones that disturb nobody.
+#[derive(Clone, Debug)]
+struct Host {
+    /// Why a ring of full size cannot be had, or which operations it lacks.
+    ring: Result<Vec<&'static str>, String>,
+    /// kernel.io_uring_disabled.
+    io_uring_disabled: u32,
+    has_proc: bool,
+    /// RLIMIT_NOFILE, the soft one, after raising it.
+    descriptors_max: u64,
+    /// fs.inotify.max_user_watches and fs.inotify.max_user_instances.
+    watches_max: u64,
+    instances_max: u64,
+    /// net.core.somaxconn.
+    backlog_max: u64,
+    /// CAP_DAC_READ_SEARCH is in the effective set.
+    reads_by_handle: bool,
+}
+
+impl Host {
+    fn look(limits: &Limits) -> Self {
+        let status = fs::read_to_string("/proc/self/status");
+        Self {
+            ring: trial(limits).map_err(|error| error.to_string()),
+            io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0),
+            has_proc: status.is_ok(),
+            descriptors_max: raise_descriptors(),
+            watches_max: number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(u64::MAX),
+            instances_max: number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(u64::MAX),
+            backlog_max: number("/proc/sys/net/core/somaxconn").unwrap_or(u64::MAX),
+            reads_by_handle: status.is_ok_and(|status| can_read_by_handle(&status)),
+        }
+    }
+
+    fn judge(&self, limits: &Limits, findings: &mut Vec<Finding>) {
+        use Severity::{Refusal, Warning};
+        let mut say = |severity, line| findings.push(Finding { severity, line });
+        match &self.ring {
+            Err(_) if self.io_uring_disabled > 0 => say(
+                Refusal,
+                format!(
+                    "host: io_uring is forbidden: kernel.io_uring_disabled = {}; set it to 0, or \
+                     to 1 and run in the group of kernel.io_uring_group",
+                    self.io_uring_disabled
+                ),
+            ),
+            Err(why) => say(Refusal, why.clone()),
+            Ok(missing) if !missing.is_empty() => {
+                let missing = missing.join(", ");
+                say(Refusal, format!("host: io_uring lacks {missing}: Linux 6.1 is needed"));
+            }
+            Ok(_) => {}
+        }
+        if !self.has_proc {
+            let line = "host: /proc is not mounted, so a notify descriptor cannot be recognized";
+            say(Refusal, line.into());
+        }
+        self.judge_descriptors(limits, &mut say);
+        self.judge_watches(limits, &mut say);
+        if self.backlog_max < LISTEN_BACKLOG as u64 {
+            let line = format!(
+                "host: net.core.somaxconn = {} is below {LISTEN_BACKLOG}: in a burst of \
+                 hibernations workers find the socket busy and stay; raise it",
+                self.backlog_max
+            );
+            say(Warning, line);
+        }
+    }
+
+    fn judge_descriptors(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
+        let per_client = if self.reads_by_handle { 1 } else { 2 };
+        for (each, severity) in [(1, Severity::Refusal), (per_client, Severity::Warning)] {
+            let needed = descriptors_needed(limits, each);
+            if self.descriptors_max < needed {
+                let line = format!(
+                    "host: RLIMIT_NOFILE = {} is below {needed}, which slots_max = {} needs with \
+                     {each} for each client; raise LimitNOFILE or lower slots_max",
+                    self.descriptors_max, limits.slots_max
+                );
+                return say(severity, line);
+            }
+        }
+    }
+
+    fn judge_watches(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
+        let mut warn = |line| say(Severity::Warning, line);
+        if !self.reads_by_handle {
+            warn(
+                "host: CAP_DAC_READ_SEARCH is missing: each sleeper keeps a notify descriptor of \
+                 its own, which costs kernel memory and 8 to 16 ms to close; set \
+                 AmbientCapabilities=CAP_DAC_READ_SEARCH"
+                    .into(),
+            );
+            if self.instances_max < limits.slots_max.into() {
+                warn(format!(
+                    "host: fs.inotify.max_user_instances = {} is all that sleepers of one mail \
+                     user may keep; raise it to slots_max = {}",
+                    self.instances_max, limits.slots_max
+                ));
+            }
+        }
+        // Maildir: new and cur.
+        let needed = u64::from(limits.mailboxes_max) * 2;
+        if self.watches_max < needed {
+            warn(format!(
+                "host: fs.inotify.max_user_watches = {} is below {needed}, which mailboxes_max = \
+                 {} may need; raise it",
+                self.watches_max, limits.mailboxes_max
+            ));
+        }
+    }
+}
+
+/// Descriptors with every place taken: of clients, of connections with what they have brought, of
+/// conversations with their workers, and a reserve, without which a descriptor that is passed
+/// while the table is full would be lost in the kernel.
+fn descriptors_needed(limits: &Limits, per_client: u64) -> u64 {
+    let clients = u64::from(limits.slots_max) * per_client;
+    let conns = u64::from(limits.conns_max) * 3;
+    let handoffs = u64::from(limits.handoffs_in_flight_max) * 2;
+    clients + conns + handoffs + DESCRIPTORS_RESERVE
+}
+
+/// Gives the soft limit that is then in force.
+fn raise_descriptors() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+fn can_read_by_handle(status: &str) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set >> CAP_DAC_READ_SEARCH & 1 == 1)
+}
+
+fn number<N: FromStr>(path: &str) -> Option<N> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// What the hibernate socket's listen(2) should ask for.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Standard streams, logs, sockets, rings, and what libraries open for a moment.
+pub const DESCRIPTORS_RESERVE: u64 = 256;
+/// linux/capability.h.
+const CAP_DAC_READ_SEARCH: u32 = 2;
+
+#[cfg(test)]
+mod tests;
