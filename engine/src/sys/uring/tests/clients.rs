@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use crate::ring::{CLIENT_BUFFER_BYTES, CLIENT_RECV_BYTES, Op, Ring};
@@ -251,4 +253,59 @@ fn a_full_queue_takes_nothing() {
         seen += batch;
     }
     assert!(rig.ring.push(&cancel, b""));
+}
+
+/// More completions than the queue holds: they come nevertheless, and the arm that ends because
+/// of it brings its bytes along.
+#[test]
+fn an_overflow_loses_nothing() {
+    let (ours, mut client) = unix();
+    let mut rig = Rig::new();
+    rig.ring.seat_client(1, ours);
+    let armed = rig.receive(1);
+    rig.turn(0);
+    let cancel = Op::Cancel { token: token(Kind::CancelRecv, 1), target: token(Kind::Notify, 1) };
+    for _ in 0..4 {
+        while rig.ring.push(&cancel, b"") {}
+        rig.ring.enter(Some(0)).unwrap();
+    }
+    client.write_all(b"DONE\r\n").unwrap();
+    rig.ring.enter(Some(10)).unwrap();
+    let seen = rig.wait(4 * 1024 + 1);
+    assert!(rig.ring.overflows() > 0, "the queue was too long for this test");
+    let of_client: Vec<_> = seen.iter().filter(|(done, _)| done.token == armed).collect();
+    let [(done, bytes)] = of_client[..] else { panic!("{of_client:?}") };
+    assert_eq!((&bytes[..], done.more), (&b"DONE\r\n"[..], false));
+    drop(rig.ring.unseat_client(1));
+}
+
+/// In a network of its own, whose loopback then breaks: the kernel gives the silent client up.
+#[test]
+fn a_vanished_client_is_given_up() {
+    let run = || -> Option<()> {
+        unshare(CloneFlags::CLONE_NEWNET).ok()?;
+        let loopback = |state| {
+            let done = Command::new("ip").args(["link", "set", "lo", state]).status();
+            done.ok().filter(|status| status.success()).map(drop)
+        };
+        loopback("up")?;
+        let (ours, _client) = tcp();
+        let mut rig = Rig::new();
+        rig.ring.set_vanish_timeout_ms(300);
+        rig.ring.seat_client(0, ours);
+        let armed = rig.receive(0);
+        rig.turn(0);
+        loopback("down")?;
+        let token = token(Kind::ClientSend, 0);
+        rig.push_text(Op::SendClient { token, slot: 0, text: span(b"* OK\r\n") }, b"* OK\r\n");
+        assert_eq!(rig.one().0.result, 6, "the kernel takes the keepalive");
+        let (done, _) = rig.one();
+        assert_eq!((done.token, done.more), (armed, false));
+        assert!([-libc::ETIMEDOUT, -libc::EHOSTUNREACH].contains(&done.result), "{done:?}");
+        Some(())
+    };
+    // Only who may make networks can try; elsewhere the setting itself is tested above.
+    if std::thread::spawn(run).join().unwrap().is_none() {
+        println!("not tried: no network of its own to be had");
+    }
 }
