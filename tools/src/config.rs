@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use torpor_engine::cold::BLOCK_BYTES;
 use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::probe::DESCRIPTORS_RESERVE;
 
 pub use error::ConfigError;
 pub use parts::{Anvil, Control, Hibernate, Level, Log, LogFormat, Metrics, Sleep, Wake};
@@ -112,7 +113,7 @@ impl Config {
     pub fn files_reserved(&self) -> u64 {
         let conns = u64::from(self.hibernate.conns_max) * 3;
         let handoffs = u64::from(self.wake.handoffs_in_flight_max) * 2;
-        conns + handoffs + FILES_OTHER
+        conns + handoffs + DESCRIPTORS_RESERVE
     }
 
     /// The hibernate socket.
@@ -227,7 +228,5 @@ pub const BASE_DIR: &str = "/run/dovecot";
 pub const USUAL_PATH: &str = "/etc/torpor.toml";
 /// As many clients as a stock imap-hibernate service holds: 100 processes of 1,000.
 pub const SLOTS_DEFAULT: u32 = 100_000;
-/// Logs, sockets, rings, memfds, the anvil connection, control and metrics connections.
-const FILES_OTHER: u64 = 128;
 /// `sun_path` has 108 bytes, the closing zero among them.
 const SOCKET_PATH_BYTES_MAX: usize = 107;

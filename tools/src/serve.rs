@@ -11,7 +11,6 @@ mod host;
 mod porter;
 mod signals;
 mod supervise;
-mod watcher;
 
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +20,7 @@ use crate::config::{Config, ConfigError};
 use crate::log::Logger;
 
 pub use helper::run as run_helper;
+pub use host::{Host, Judgement};
 
 /// What `torpor serve` was told.
 #[derive(Clone, Debug)]
@@ -52,18 +52,21 @@ pub fn run(options: &ServeOptions) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
-    let host = host::Host::raise();
+    let host = Host::raise();
     if options.check {
         return check(config, &host);
     }
-    let refusals = host.refusals(&config);
-    for refusal in &refusals {
+    let judgement = host.judge(&config);
+    for refusal in &judgement.refusals {
         eprintln!("torpor: {refusal}");
     }
-    if !refusals.is_empty() {
+    if !judgement.refusals.is_empty() {
         return ExitCode::FAILURE;
     }
     let logger = Logger::start(&config.log);
+    for warning in &judgement.warnings {
+        tracing::warn!("{warning}");
+    }
     match serve(options, config, &host, &signals, &logger) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -76,15 +79,16 @@ pub fn run(options: &ServeOptions) -> ExitCode {
 fn serve(
     options: &ServeOptions,
     config: Config,
-    host: &host::Host,
+    host: &Host,
     signals: &signals::Signals,
     logger: &Logger,
 ) -> io::Result<()> {
     if !signals.wait_for_dir(&config.base_dir)? {
         return Ok(());
     }
-    let slots_max = config.slots_max(host.files_max);
-    let parts = engine::Parts::bring_up(&config, slots_max)?;
+    let limits = host.limits(&config);
+    let slots_max = limits.slots_max;
+    let parts = engine::Parts::bring_up(&config, limits)?;
     let served = config.hibernate_path();
     tracing::info!(
         event = "started",
@@ -99,17 +103,20 @@ fn serve(
     supervise::supervise(parts, config, signals, logger, &reload)
 }
 
-fn check(mut config: Config, host: &host::Host) -> ExitCode {
-    let refusals = host.refusals(&config);
+fn check(mut config: Config, host: &Host) -> ExitCode {
+    let judgement = host.judge(&config);
     config.sleep.slots_max = Some(config.slots_max(host.files_max));
     match toml::to_string_pretty(&config) {
         Ok(text) => print!("{text}"),
         Err(error) => return fail(&error),
     }
-    for refusal in &refusals {
-        println!("# {refusal}");
+    for warning in &judgement.warnings {
+        println!("# warning: {warning}");
     }
-    if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for refusal in &judgement.refusals {
+        println!("# refused: {refusal}");
+    }
+    if judgement.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

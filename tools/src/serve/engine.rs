@@ -13,11 +13,11 @@ use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::Limits;
 use torpor_engine::sys::uring::KernelRing;
+use torpor_engine::watcher::ThreadWatcher;
 
 use super::handoff::HandoffThread;
 use super::helper::Helper;
 use super::porter::Porter;
-use super::watcher::Watcher;
 use crate::config::Config;
 use crate::desk::{Bell, DeskEnds, EngineDesk};
 
@@ -33,16 +33,15 @@ pub struct Parts {
 }
 
 /// The engine of this process.
-type Engine = Driver<KernelRing, HandoffThread, Watcher, EngineDesk>;
+type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
 
 impl Parts {
     /// Binds the socket last, so that nobody is hibernated into an engine that cannot start.
-    pub fn bring_up(config: &Config, slots_max: u32) -> io::Result<Self> {
-        let limits = config.limits(slots_max);
+    pub fn bring_up(config: &Config, limits: Limits) -> io::Result<Self> {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
         let handoff = HandoffThread::start(config, again()?)?;
-        let (watcher, watch) = Watcher::start(&limits, again()?)?;
+        let (watcher, watch) = ThreadWatcher::start(again()?)?;
         let helper = Helper::start()?;
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);

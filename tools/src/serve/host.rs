@@ -1,6 +1,8 @@
 //! What the host allows, compared with what the configuration wants.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use torpor_engine::limits::Limits;
+use torpor_engine::probe::{Severity, probe};
 
 use crate::config::Config;
 
@@ -11,6 +13,13 @@ pub struct Host {
     pub files_max: u64,
 }
 
+/// What is in the way, and what costs more than it need: a line each, naming the knob to turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    pub refusals: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
 impl Host {
     /// Raises the soft limits to the hard ones.
     pub fn raise() -> Self {
@@ -19,20 +28,30 @@ impl Host {
         Self { files_max: if raised { hard } else { soft } }
     }
 
-    /// One line for each thing that is in the way, naming the knob to turn.
-    pub fn refusals(&self, config: &Config) -> Vec<String> {
-        let mut refusals = Vec::new();
-        let slots_max = config.slots_max(self.files_max);
-        let needed = u64::from(slots_max).max(1) + config.files_reserved();
-        if needed > self.files_max {
-            refusals.push(format!(
-                "sleep.slots_max = {} needs {needed} descriptors and RLIMIT_NOFILE is {}: raise \
-                 LimitNOFILE in torpor.service, or lower sleep.slots_max",
-                slots_max.max(1),
-                self.files_max
-            ));
+    /// The engine's bounds on this host.
+    pub fn limits(&self, config: &Config) -> Limits {
+        config.limits(config.slots_max(self.files_max))
+    }
+
+    /// Tries what the engine will do.
+    pub fn judge(&self, config: &Config) -> Judgement {
+        let limits = self.limits(config);
+        if limits.slots_max == 0 {
+            let (max, reserved) = (self.files_max, config.files_reserved());
+            let line = format!(
+                "host: RLIMIT_NOFILE = {max} leaves no descriptor for clients, {reserved} are \
+                 needed for the rest; raise LimitNOFILE"
+            );
+            return Judgement { refusals: vec![line], warnings: Vec::new() };
         }
-        refusals
+        let mut judgement = Judgement::default();
+        for finding in probe(&limits) {
+            match finding.severity {
+                Severity::Refusal => judgement.refusals.push(finding.line),
+                Severity::Warning => judgement.warnings.push(finding.line),
+            }
+        }
+        judgement
     }
 }
 
@@ -41,14 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_many_slots_are_refused_with_the_knob_to_turn() {
+    fn too_few_descriptors_are_refused_with_the_knob_to_turn() {
         let mut config = Config::default();
-        let host = Host { files_max: 20_000 };
-        assert_eq!(host.refusals(&config), Vec::<String>::new());
-        config.sleep.slots_max = Some(20_000);
-        let refusals = host.refusals(&config);
-        assert_eq!(refusals.len(), 1);
-        assert!(refusals[0].contains("LimitNOFILE"), "{refusals:?}");
-        assert_eq!(Host { files_max: 256 }.refusals(&Config::default()).len(), 1);
+        let few = Host { files_max: 256 }.judge(&config).refusals;
+        assert_eq!(few.len(), 1);
+        assert!(few[0].contains("LimitNOFILE"), "{few:?}");
+        let host = Host::raise();
+        config.sleep.slots_max = Some(16_000_000);
+        let refusals = host.judge(&config).refusals;
+        assert!(refusals.iter().any(|line| line.contains("slots_max = 16000000")), "{refusals:?}");
     }
 }
