@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{BASE_DIR, control_path};
 use crate::control;
+use crate::demo::{self, DemoOptions};
+use crate::doctor::{self, DoctorOptions};
 use crate::serve::{self, ServeOptions};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
@@ -43,6 +45,10 @@ enum Command {
         #[command(flatten)]
         place: PlaceArgs,
     },
+    /// Says what keeps clients from sleeping, and the lines that mend it
+    Doctor(DoctorArgs),
+    /// Shows what happens, with servers and clients of its own in a temporary folder
+    Demo(DemoArgs),
     #[command(hide = true, name = "anvil-pid")]
     AnvilPid { parent: u32 },
 }
@@ -58,6 +64,42 @@ struct ServeArgs {
     /// Print the effective configuration and end
     #[arg(long)]
     check: bool,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// torpor's configuration [default: /etc/torpor.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Dovecot's base_dir, instead of the configuration's
+    #[arg(long, value_name = "DIR")]
+    base_dir: Option<PathBuf>,
+    /// Control socket, instead of the configuration's
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Dovecot's configuration, instead of the installed one's
+    #[arg(long, value_name = "FILE")]
+    dovecot_config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Run with the installed Dovecot
+    #[arg(long)]
+    dovecot: bool,
+    /// Mail clients to log in
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=90_000))]
+    clients: u32,
+    /// End when everything has been shown
+    #[arg(long)]
+    quick: bool,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Where the running torpor is, and how to print.
@@ -92,7 +134,24 @@ pub fn run() -> ExitCode {
             print(kicked.map(|(_, text)| text))
         }
         Command::Stats { place } => print(control::stats(&place.path(), place.json)),
+        Command::Doctor(args) => examine(args),
+        Command::Demo(DemoArgs { dovecot, clients, quick, json }) => {
+            demo::run(DemoOptions { dovecot, clients, quick, json })
+        }
         Command::AnvilPid { parent } => serve::run_helper(parent),
+    }
+}
+
+fn examine(args: DoctorArgs) -> ExitCode {
+    let DoctorArgs { config, base_dir, socket, dovecot_config, json } = args;
+    let options = DoctorOptions { config, base_dir, socket, dovecot_config, json };
+    match doctor::run(&options) {
+        Ok((text, true)) => print(Ok(text)),
+        Ok((text, false)) => {
+            print(Ok(text));
+            ExitCode::FAILURE
+        }
+        Err(error) => print(Err(error)),
     }
 }
 
