@@ -1,5 +1,6 @@
 //! The private Dovecot itself: start, reload, stop, start again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,6 +130,18 @@ impl Dovecot {
     pub fn imap_pids(&self) -> Vec<i32> {
         let family = self.pid().map(descendants).unwrap_or_default();
         family.iter().filter(|relative| relative.name == "imap").map(|imap| imap.pid).collect()
+    }
+
+    /// The users whose sessions an imap process serves at this moment.
+    pub fn awake_users(&self) -> BTreeSet<String> {
+        let titles = self.imap_pids().into_iter().filter_map(|pid| {
+            let title = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            // `imap [USER IP COMMAND]`, by `verbose_proctitle`.
+            let title = String::from_utf8_lossy(&title).into_owned();
+            let user = title.split_once('[')?.1.split([' ', ']']).next()?;
+            Some(user.to_owned())
+        });
+        titles.collect()
     }
 
     /// The folder of everything.
