@@ -1,0 +1,65 @@
+//! A torpor beside a private Dovecot.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use torpor::dovecot::Process;
+
+/// A running `torpor serve`. Dropping it ends it.
+pub struct Torpor {
+    process: Process,
+}
+
+impl Torpor {
+    /// Starts torpor over Dovecot's `base_dir` and returns once it takes connections.
+    ///
+    /// # Errors
+    /// It could not be started or ended early.
+    pub fn start(binary: &Path, base_dir: &Path) -> io::Result<Torpor> {
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--base-dir").arg(base_dir);
+        let mut process = Process::spawn(&command)?;
+        let deadline = Instant::now() + READY_WITHIN;
+        while UnixStream::connect(base_dir.join("imap-hibernate")).is_err() {
+            if let Some(status) = process.wait(Duration::ZERO) {
+                return Err(io::Error::other(format!("torpor serve ended: {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other("torpor serve opens no imap-hibernate"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Torpor { process })
+    }
+
+    /// Pid of its first process.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+}
+
+/// The release binary: `TORPOR_BIN`, else one built now.
+///
+/// # Errors
+/// It does not build.
+pub fn binary() -> io::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("TORPOR_BIN") {
+        return Ok(path.into());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "-q", "--release", "-p", "torpor"]).current_dir(root);
+    if !command.status()?.success() {
+        return Err(io::Error::other("cargo build --release -p torpor failed"));
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release/torpor"))
+}
+
+const READY_WITHIN: Duration = Duration::from_secs(10);
