@@ -55,7 +55,7 @@ fn play(options: DemoOptions) -> io::Result<bool> {
     let mut clients = steps::log_in(&stage, &mut report)?;
     steps::fall_asleep(&mut stage, &mut report)?;
     steps::deliver(&stage, &mut clients, &mut report)?;
-    steps::say_done(&mut clients, &mut report)?;
+    steps::say_done(&stage, &mut clients, &mut report)?;
     steps::count(&mut stage, &mut report)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

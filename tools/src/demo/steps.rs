@@ -70,6 +70,7 @@ pub fn deliver(stage: &Stage, clients: &mut [Idler], report: &mut Report) -> io:
             micros.push(start.elapsed().as_micros() as u64);
         }
         bar.inc(1);
+        rest(stage, expected, report)?;
     }
     report.mail = Latency::new(micros, expected);
     bar.finish_and_clear();
@@ -77,17 +78,18 @@ pub fn deliver(stage: &Stage, clients: &mut [Idler], report: &mut Report) -> io:
 }
 
 /// DONE from every third of the others; then they idle again.
-pub fn say_done(clients: &mut [Idler], report: &mut Report) -> io::Result<()> {
+pub fn say_done(stage: &Stage, clients: &mut [Idler], report: &mut Report) -> io::Result<()> {
     let bar = progress("clients say DONE", Some(clients.len().div_ceil(3) as u32));
     let (mut micros, mut expected) = (Vec::new(), 0);
     for (client, tag) in clients.iter_mut().skip(1).step_by(3) {
-        let start = Instant::now();
         expected += 1;
+        let start = Instant::now();
         if client.done(tag).is_ok() {
             micros.push(start.elapsed().as_micros() as u64);
             *tag = client.idle()?;
         }
         bar.inc(1);
+        rest(stage, expected, report)?;
     }
     report.done = Latency::new(micros, expected);
     bar.finish_and_clear();
@@ -120,12 +122,19 @@ pub fn progress(text: &'static str, count: Option<u32>) -> ProgressBar {
     bar
 }
 
+/// Once as many were woken as may be awake, they go back to sleep first.
+fn rest(stage: &Stage, woken: u32, report: &Report) -> io::Result<()> {
+    if woken.is_multiple_of(stage.awake_max) { wait_asleep(stage, report.clients) } else { Ok(()) }
+}
+
 fn wait_asleep(stage: &Stage, count: u32) -> io::Result<()> {
     let until = Instant::now() + SLEEP_WITHIN;
     while stage.counter("asleep")? < count.into() {
         if Instant::now() > until {
             let asleep = stage.counter("asleep")?;
-            let text = format!("only {asleep} of {count} clients fell asleep");
+            let short = stage.dovecot.log().contains("Inotify instance limit");
+            let hint = if short { INOTIFY_HINT } else { "" };
+            let text = format!("only {asleep} of {count} clients fell asleep{hint}");
             return Err(io::Error::other(text));
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -144,5 +153,7 @@ fn measure(stage: &Stage, report: &mut Report) {
 
 /// Somewhat more than the time that Dovecot waits before it hibernates.
 const SLEEP_WITHIN: Duration = Duration::from_secs(HIBERNATE_SECS as u64 + 20);
+const INOTIFY_HINT: &str = ": Dovecot had no inotify instance left for them; type \
+                            sysctl fs.inotify.max_user_instances=8192";
 const WAKE_WITHIN: Duration = Duration::from_secs(10);
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
