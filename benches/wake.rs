@@ -4,7 +4,8 @@
 //! and the table shows the median of each figure over all runs. It needs root and dovecot-imapd.
 //!
 //! ```text
-//! cargo bench -p torpor-suite --bench wake -- [--version 2.4] [--rounds 5] [--clients 1000] [--json]
+//! cargo bench -p torpor-suite --bench wake -- \
+//!     [--version 2.4] [--rounds 5] [--clients 1000] [--json]
 //! ```
 //! Exit status 1: a bound was missed.
 

@@ -3,23 +3,29 @@
 //! No syscall, no clock, no descriptor number, and no allocation after [`Core::new`]. What may
 //! happen to a client is the table in `state.rs`; what is done about it is here, by subject:
 //!
-//! * `core/conn.rs`: hibernate connections, up to the moment a client is ours
+//! * `core/accept.rs`, `core/conn.rs`, `core/word.rs`: hibernate connections, what comes in on
+//!   them and what goes out, up to the moment a client is ours
 //! * `core/offer.rs`: a hibernate line becomes a client; its watches are adopted
-//! * `core/client.rs`: what a sleeping client says and is told
+//! * `core/client.rs`, `core/tell.rs`: what a sleeping client says and is told
 //! * `core/mail.rs`: what happens to mailboxes
 //! * `core/wake.rs`: the queue, the join, the handoff and its replies
 //! * `core/leave.rs`: good-byes
 //! * `core/order.rs`: orders of the operator
+//! * `core/check.rs`: from state to state
 //! * `core/card.rs`: words for reports
 
+mod accept;
 mod card;
+mod check;
 mod client;
 mod conn;
 mod leave;
 mod mail;
 mod offer;
 mod order;
+mod tell;
 mod wake;
+mod word;
 
 use slab::Slab;
 use torpor_handoff::queue::Queue;
@@ -30,7 +36,6 @@ use crate::awake::Awake;
 use crate::cold::Cold;
 use crate::limits::{AWAKE_MAX, EXPIRIES_PER_STEP, Knobs, Limits};
 use crate::mailboxes::Mailboxes;
-use crate::record::{Flag, NIL};
 use crate::report::Counters;
 use crate::ring::{Completion, Inbox, Op};
 use crate::slots::Slots;
@@ -38,9 +43,11 @@ use crate::state::{Event, State};
 use crate::token::{Kind, Token};
 use crate::wheel::Wheel;
 
-use client::Send;
+use accept::Accept;
 use conn::Conn;
 use mail::Orphans;
+use order::Stop;
+use tell::Send;
 
 /// The time, as the caller has it: the core reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,29 +99,6 @@ pub struct Core {
     visits: [[u32; Event::ALL.len()]; State::ALL.len()],
 }
 
-/// The accept operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accept {
-    /// In flight.
-    Armed,
-    /// A cancel of it is in flight; what follows its end depends on the orders since.
-    Ending,
-    /// To be armed at this time, milliseconds: descriptors had run out.
-    Later(u64),
-    /// Not wanted any more.
-    Off,
-}
-
-/// An ordered end.
-#[derive(Clone, Copy, Debug)]
-struct Stop {
-    ticket: u64,
-    /// Slots below it have been told.
-    cursor: u32,
-    /// True exactly when the answer has been given.
-    answered: bool,
-}
-
 impl Core {
     /// Reserves everything that the limits allow for; `seed` feeds the jitter of retries.
     pub fn new(limits: &Limits, knobs: Knobs, seed: u64) -> Self {
@@ -158,6 +142,7 @@ impl Core {
 
     /// Arms accept, the shared inotify instance and the doorbell.
     pub fn start(&mut self, out: &mut Actions) {
+        assert_eq!(self.slots.used(), 0, "started before anybody came");
         assert_eq!(self.accept, Accept::Off, "started once");
         self.arm_accept(out);
         out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, 0) });
@@ -196,6 +181,8 @@ impl Core {
     /// When the core next wants a step even if nothing happens, on the clock of
     /// [`Now::mono_ms`].
     pub fn next_deadline_ms(&self) -> Option<u64> {
+        assert!(self.queue.is_empty() || self.slots.used() > 0, "nobody is queued");
+        assert!(self.now.mono_ms > 0 || self.slots.used() == 0);
         if self.busy {
             return Some(self.now.mono_ms);
         }
@@ -225,6 +212,8 @@ impl Core {
     }
 
     fn complete(&mut self, completion: &Completion, bytes: &[u8], out: &mut Actions) {
+        assert!(completion.bytes.count == 0 || completion.result > 0, "bytes of an error");
+        assert!(completion.result < 0 || completion.bytes.count as i32 <= completion.result);
         match completion.token.kind() {
             Kind::Accept => self.accepted(completion, out),
             Kind::CancelAccept => {}
@@ -246,57 +235,8 @@ impl Core {
         }
     }
 
-    /// Moves a client along the table of `state.rs`.
-    fn turn(&mut self, slot: u32, event: Event) -> State {
-        let state = self.state(slot);
-        let Some(next) = state.on(event) else {
-            panic!("{event:?} cannot happen to slot {slot} in {state:?}");
-        };
-        self.check(slot, state);
-        self.visits[state as usize][event as usize] += 1;
-        if state != State::Free {
-            self.counts[state as usize] -= 1;
-        }
-        if next != State::Free {
-            self.counts[next as usize] += 1;
-        }
-        self.slots[slot].state = next as u8;
-        next
-    }
-
-    /// What must be true of a client in each state; looked at whenever it leaves one.
-    fn check(&self, slot: u32, state: State) {
-        let record = &self.slots[slot];
-        let watching = record.mailbox != NIL;
-        match state {
-            State::Free => assert!(record.cold == NIL && !watching),
-            State::Offered | State::Given => {
-                assert!(record.is_joined(), "its worker still has it, and we have armed it");
-                assert_eq!(record.deadline, 0);
-                assert!(!record.has(Flag::Input));
-            }
-            State::Asleep => {
-                assert!(!self.queue.contains(slot), "asleep and owed a wake");
-                assert!(record.cold != NIL, "nothing to wake it with");
-            }
-            State::Queued => assert!(!watching, "it is owed a wake already"),
-            State::Joining => assert!(!watching && !self.queue.contains(slot)),
-            State::Handed => {
-                assert!(record.is_joined(), "the kernel holds what a worker has");
-                assert!(record.deadline == 0 && !record.has(Flag::Kept));
-            }
-            State::Leaving => {
-                assert!(record.has(Flag::Doomed), "gone without a reason");
-                assert!(!watching && record.deadline == 0);
-            }
-        }
-    }
-
-    fn state(&self, slot: u32) -> State {
-        State::from_code(self.slots[slot].state)
-    }
-
     fn token(&self, kind: Kind, slot: u32) -> Token {
+        assert!((slot as usize) < self.queued_ms.len());
         assert_ne!(kind, Kind::ClientSend, "a send is named by its place");
         Token::new(kind, self.slots[slot].generation, slot)
     }
@@ -311,6 +251,7 @@ impl Core {
     }
 
     fn expire(&mut self, out: &mut Actions) {
+        assert!(self.queue.len() <= self.slots.used(), "a free slot is queued");
         let mut budget = EXPIRIES_PER_STEP;
         assert!(self.wheel.armed() <= self.slots.used(), "a free slot has a deadline");
         while let Some(slot) = self.wheel.expire(&mut self.slots, self.now.mono_ms, &mut budget) {
@@ -321,6 +262,7 @@ impl Core {
 
     /// What is looked at once a second.
     fn sweep(&mut self, out: &mut Actions) {
+        assert!(self.awake.count() <= self.limits.awake_max());
         assert!(self.now.mono_ms >= self.sweep_ms);
         self.sweep_conns(out);
         self.sweep_waiting(out);
@@ -330,27 +272,6 @@ impl Core {
         {
             self.arm_accept(out);
         }
-    }
-
-    fn gauge(&mut self) {
-        let in_flight = self.counts[State::Joining as usize] + self.counts[State::Handed as usize];
-        assert_eq!(self.in_flight, in_flight);
-        assert_eq!(self.counts.iter().sum::<u32>(), self.slots.used());
-        assert!(self.in_flight <= self.limits.handoffs_in_flight_max);
-        let lent = self.limits.handoffs_in_flight_max as usize - self.parcels.len();
-        assert_eq!(lent as u32, self.counts[State::Handed as usize], "a parcel is lost");
-        let counters = &mut self.counters;
-        let (input, change) = self.queue.counts();
-        (counters.queued_input, counters.queued_change) = (input.into(), change.into());
-        counters.in_flight = in_flight.into();
-        counters.asleep = self.counts[State::Asleep as usize].into();
-        counters.awake = self.awake.count().into();
-        counters.window = self.window.size().into();
-        counters.conns = self.conns.len() as u64;
-        counters.mailboxes = self.mailboxes.count() as u64;
-        counters.cold_blocks_used = self.cold.used().into();
-        let oldest = self.queue.oldest_ms();
-        counters.queue_oldest_ms = oldest.map_or(0, |at| self.now.mono_ms.saturating_sub(at));
     }
 }
 

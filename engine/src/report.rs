@@ -1,8 +1,9 @@
 //! What the engine tells the world: events for the log and anvil, cards for `torpor who`.
 //!
 //! The core names what happened and copies the words out of the cold store into the arena of the
-//! actions; rendering, filtering and writing happen on other threads. Names follow Dovecot's
-//! events (`imap_client_hibernated`, `imap_client_unhibernated`, `imap_client_unhibernate_retried`).
+//! actions; rendering, filtering and writing happen on other threads. Names follow those of
+//! Dovecot: `imap_client_hibernated`, `imap_client_unhibernated` and
+//! `imap_client_unhibernate_retried`.
 
 use core::fmt;
 

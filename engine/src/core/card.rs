@@ -15,6 +15,8 @@ use crate::state::State;
 impl Core {
     /// Reports an event of a client, with its card.
     pub(super) fn report(&mut self, event: Said, slot: u32, out: &mut Actions) {
+        assert!(slot < self.slots.end());
+        assert_ne!(self.slots[slot].cold, crate::record::NIL, "its words are gone");
         self.report_reason(event, slot, b"", out);
     }
 
@@ -37,6 +39,8 @@ impl Core {
 
     /// Reports what no client stands behind.
     pub(super) fn report_text(&mut self, event: Said, text: &[u8], out: &mut Actions) {
+        assert!(!matches!(event, Said::Hibernated | Said::Unhibernated(_)), "has a client");
+        assert!(text.len() <= 1024, "reasons are short");
         let text = if text.len() <= out.room() { out.text(text) } else { Span::default() };
         let card = Span::default();
         let (slot, generation, started_us) = (0, 0, 0);
@@ -45,11 +49,14 @@ impl Core {
 
     /// Reports that the host failed us.
     pub(super) fn trouble(&mut self, errno: i32, out: &mut Actions) {
+        assert!(errno < 4096, "the kernel's errnos end there");
+        assert!(errno > 0, "an errno");
         self.report_text(Said::Trouble(errno), b"", out);
     }
 
     /// Writes a client's card (see [`crate::report::CARD_FIELDS`]) into the arena of the actions.
     pub(super) fn card(&mut self, slot: u32, out: &mut Actions) -> Span {
+        assert!(self.line.capacity() > 0, "the buffer is lent out");
         let mut line = core::mem::take(&mut self.line);
         line.clear();
         self.cold.read_line(self.slots[slot].cold, &mut line);
@@ -63,6 +70,7 @@ impl Core {
 
     /// Formats into the core's own text buffer and lends it out; give it back to `self.text`.
     pub(super) fn write_text(&mut self, text: fmt::Arguments<'_>) -> Vec<u8> {
+        assert!(self.text.capacity() > 0, "the buffer is lent out");
         let mut buffer = core::mem::take(&mut self.text);
         buffer.clear();
         buffer.write_fmt(text).expect("a Vec takes everything");
@@ -72,6 +80,8 @@ impl Core {
 
 /// A number for a word; the same in every run.
 pub(super) fn hash(word: &[u8]) -> u64 {
+    assert!(!word.contains(&b'\t'), "one word");
+    assert!(!word.contains(&b'\n'), "one word");
     let mut hasher = DefaultHasher::new();
     hasher.write(word);
     hasher.finish()
@@ -104,6 +114,7 @@ fn write_card(parsed: &HibernateLine<'_>, out: &mut Actions) -> Span {
 }
 
 fn field(bytes: &mut Vec<u8>, value: Option<&[u8]>) {
+    assert!(value.is_none_or(|value| !value.contains(&b'\t')), "split at TABs");
     let value = value.filter(|value| value.len() <= FIELD_BYTES_MAX);
     bytes.extend_from_slice(value.unwrap_or(b""));
     bytes.push(b'\t');

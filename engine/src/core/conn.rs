@@ -6,16 +6,15 @@
 //! ```
 //! Until the last `+` is out the worker owns the client and any failure just drops our copy.
 
-use torpor_handoff::line::{HIBERNATE_VERSION, check_version};
+use torpor_handoff::line::check_version;
 
-use super::{Accept, Core};
+use super::Core;
 use crate::action::Actions;
 use crate::limits::CONN_HELLO_BYTES_MAX;
-use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::report::Event as Said;
-use crate::ring::{Completion, Op, PASSED_MAX, Passed, Peer, Span};
-use crate::token::{GENERATION_MASK, Kind, Token};
+use crate::ring::{CONN_RECV_BYTES, Completion, Op, PASSED_MAX, Passed, Peer};
+use crate::token::{Kind, Token};
 
 /// One connection of an imap worker.
 pub(super) struct Conn {
@@ -28,25 +27,50 @@ pub(super) struct Conn {
     pub slot: u32,
     /// Cold chain of the line so far, or [`NIL`].
     pub chain: u32,
-    hello: [u8; CONN_HELLO_BYTES_MAX],
-    hello_bytes: usize,
+    pub hello: [u8; CONN_HELLO_BYTES_MAX],
+    pub hello_bytes: usize,
     /// Why it is refused, for [`Word::Minus`].
-    reason: [u8; REASON_BYTES_MAX],
-    reason_bytes: usize,
+    pub reason: [u8; REASON_BYTES_MAX],
+    pub reason_bytes: usize,
     /// Descriptors that came and are not used yet, oldest first.
     pub passed: [Option<Passed>; PASSED_MAX],
     /// True exactly when a recv is in flight.
-    recv: bool,
+    pub recv: bool,
     /// True exactly when its cancel is in flight.
-    recv_cancel: bool,
+    pub recv_cancel: bool,
     /// What is being sent.
-    sending: Option<Word>,
+    pub sending: Option<Word>,
     /// What is to be sent next.
-    owed: Option<Word>,
+    pub owed: Option<Word>,
     /// True exactly when the worker has closed, or said what ends the conversation.
     pub ended: bool,
     /// True exactly when we are about to close.
-    closing: bool,
+    pub closing: bool,
+}
+
+impl Conn {
+    /// A connection that has just come; nothing is in flight on it.
+    pub fn new(generation: u32, peer: Peer, now_ms: u64) -> Self {
+        Self {
+            generation,
+            peer,
+            since_ms: now_ms,
+            stage: Stage::Hello,
+            slot: NIL,
+            chain: NIL,
+            hello: [0; CONN_HELLO_BYTES_MAX],
+            hello_bytes: 0,
+            reason: [0; REASON_BYTES_MAX],
+            reason_bytes: 0,
+            passed: [None; PASSED_MAX],
+            recv: false,
+            recv_cancel: false,
+            sending: None,
+            owed: None,
+            ended: false,
+            closing: false,
+        }
+    }
 }
 
 /// Where a connection is.
@@ -79,96 +103,8 @@ pub(super) enum Word {
 }
 
 impl Core {
-    pub(super) fn arm_accept(&mut self, out: &mut Actions) {
-        assert_ne!(self.accept, Accept::Armed, "two accepts take each other's connections");
-        assert!(self.stop.is_none(), "nobody is welcome any more");
-        self.accept = Accept::Armed;
-        out.ring(Op::Accept { token: Token::new(Kind::Accept, 0, 0) });
-    }
-
-    /// Ends the accept; what comes after depends on the order.
-    pub(super) fn end_accept(&mut self, out: &mut Actions) {
-        match self.accept {
-            Accept::Armed => {
-                self.accept = Accept::Ending;
-                let target = Token::new(Kind::Accept, 0, 0);
-                out.ring(Op::Cancel { token: Token::new(Kind::CancelAccept, 0, 0), target });
-            }
-            Accept::Later(_) if self.stop.is_some() => self.accept = Accept::Off,
-            Accept::Later(_) | Accept::Ending | Accept::Off => {}
-        }
-    }
-
-    pub(super) fn accepted(&mut self, completion: &Completion, out: &mut Actions) {
-        assert!(matches!(self.accept, Accept::Armed | Accept::Ending));
-        if let Some(passed) = completion.passed[0] {
-            assert!(completion.result >= 0);
-            self.welcome(passed, completion.peer, out);
-        } else if completion.result < 0 && completion.result != -libc::ECANCELED {
-            self.trouble(-completion.result, out);
-        }
-        if completion.more {
-            return;
-        }
-        let failed = completion.result < 0 && completion.result != -libc::ECANCELED;
-        match (self.stop.is_some(), self.accept) {
-            (true, _) => self.accept = Accept::Off,
-            (false, Accept::Armed) if failed => {
-                self.accept = Accept::Later(self.now.mono_ms + ACCEPT_PAUSE_MS);
-            }
-            (false, _) => {
-                self.accept = Accept::Off;
-                if !planted(Bug::AcceptForgotten) {
-                    self.arm_accept(out);
-                }
-            }
-        }
-    }
-
-    /// A worker has connected. Who may not is sent away before a byte is read.
-    fn welcome(&mut self, passed: Passed, peer: Peer, out: &mut Actions) {
-        let why: Option<&[u8]> = if self.stop.is_some() {
-            Some(b"Server shutting down")
-        } else if self.conns.len() == self.limits.conns_max as usize {
-            Some(b"conns_max is reached")
-        } else if !self.knobs.allows(peer) {
-            Some(b"peer is in neither peer_uids nor peer_gids")
-        } else {
-            None
-        };
-        if let Some(why) = why {
-            self.counters.broken += 1;
-            self.report_text(Said::Broken(peer), why, out);
-            out.ring(Op::Drop { passed });
-            return;
-        }
-        self.conn_generation = (self.conn_generation + 1) & GENERATION_MASK;
-        let conn = self.conns.insert(Conn {
-            generation: self.conn_generation,
-            peer,
-            since_ms: self.now.mono_ms,
-            stage: Stage::Hello,
-            slot: NIL,
-            chain: NIL,
-            hello: [0; CONN_HELLO_BYTES_MAX],
-            hello_bytes: 0,
-            reason: [0; REASON_BYTES_MAX],
-            reason_bytes: 0,
-            passed: [None; PASSED_MAX],
-            recv: false,
-            recv_cancel: false,
-            sending: None,
-            owed: None,
-            ended: false,
-            closing: false,
-        });
-        assert!(conn < self.limits.conns_max as usize, "the ring has no such place");
-        out.ring(Op::SeatConn { passed, conn: conn as u32 });
-        self.say(conn, Word::Version, out);
-        self.arm_conn(conn, out);
-    }
-
-    fn arm_conn(&mut self, conn: usize, out: &mut Actions) {
+    pub(super) fn arm_conn(&mut self, conn: usize, out: &mut Actions) {
+        assert!(self.conns.contains(conn));
         let entry = &mut self.conns[conn];
         if entry.recv || entry.ended || entry.closing {
             return;
@@ -179,6 +115,7 @@ impl Core {
     }
 
     pub(super) fn conn_received(&mut self, done: &Completion, bytes: &[u8], out: &mut Actions) {
+        assert!(done.result <= CONN_RECV_BYTES as i32);
         let conn = self.conn_of(done);
         let entry = &mut self.conns[conn];
         assert!(entry.recv && !done.more, "one recvmsg at a time");
@@ -221,12 +158,15 @@ impl Core {
 
     /// Arms again, if the bytes just handled left something to wait for.
     fn rearm_conn(&mut self, conn: usize, out: &mut Actions) {
+        assert!(conn < self.limits.conns_max as usize);
         if self.conns.contains(conn) {
             self.arm_conn(conn, out);
         }
     }
 
     fn feed_conn(&mut self, conn: usize, mut bytes: &[u8], out: &mut Actions) {
+        assert!(!bytes.is_empty(), "nothing is no news");
+        assert!(bytes.len() <= CONN_RECV_BYTES);
         while !bytes.is_empty() && self.conns.contains(conn) {
             let entry = &mut self.conns[conn];
             if entry.closing || entry.ended {
@@ -288,47 +228,6 @@ impl Core {
         }
     }
 
-    /// Says a word now, or as soon as the one before is out.
-    pub(super) fn say(&mut self, conn: usize, word: Word, out: &mut Actions) {
-        let entry = &mut self.conns[conn];
-        if entry.sending.is_some() {
-            assert!(entry.owed.is_none(), "at most one word waits");
-            entry.owed = Some(word);
-            return;
-        }
-        entry.sending = Some(word);
-        let token = token(entry, Kind::ConnSend, conn);
-        let text = match word {
-            Word::Version => out.text(HIBERNATE_VERSION),
-            Word::Plus | Word::LastPlus => out.text(b"+\n"),
-            Word::Minus => minus(&entry.reason[..entry.reason_bytes], out),
-        };
-        out.ring(Op::SendConn { token, conn: conn as u32, text });
-    }
-
-    pub(super) fn conn_sent(&mut self, done: &Completion, out: &mut Actions) {
-        let conn = self.conn_of(done);
-        let entry = &mut self.conns[conn];
-        let word = entry.sending.take().expect("a word was on its way");
-        // The words are shorter than any socket buffer: a short send is a broken connection.
-        let sent = done.result > 0;
-        if word == Word::LastPlus {
-            assert_eq!(entry.stage, Stage::Settling);
-            match sent {
-                true => self.given(conn, out),
-                false => self.break_off(conn, b"Connection closed before the last +", out),
-            }
-            return;
-        }
-        if entry.closing {
-            self.try_close(conn, out);
-        } else if !sent {
-            self.conn_ended(conn, out);
-        } else if let Some(word) = entry.owed.take() {
-            self.say(conn, word, out);
-        }
-    }
-
     pub(super) fn conn_cancelled(&mut self, done: &Completion, out: &mut Actions) {
         let conn = self.conn_of(done);
         let entry = &mut self.conns[conn];
@@ -338,105 +237,8 @@ impl Core {
         self.try_close(conn, out);
     }
 
-    /// `-reason`, then close. The client stays with its worker.
-    pub(super) fn refuse(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
-        assert!(!reason.is_empty() && !reason.contains(&b'\n'), "a reason is one line");
-        let stage = self.conns[conn].stage;
-        assert!(matches!(stage, Stage::Hello | Stage::Line | Stage::Notify), "too late to refuse");
-        self.counters.refused += 1;
-        let peer = self.conns[conn].peer;
-        self.report_text(Said::Refused(peer), reason, out);
-        self.forget_offer(conn, out);
-        let entry = &mut self.conns[conn];
-        entry.owed = None;
-        entry.reason_bytes = reason.len().min(REASON_BYTES_MAX);
-        entry.reason[..entry.reason_bytes].copy_from_slice(&reason[..entry.reason_bytes]);
-        self.say(conn, Word::Minus, out);
-        self.close(conn, out);
-    }
-
-    /// Closes without a word, as the protocol has it for a broken handshake.
-    pub(super) fn break_off(&mut self, conn: usize, why: &[u8], out: &mut Actions) {
-        assert_ne!(self.conns[conn].stage, Stage::Settled, "the client is ours already");
-        assert!(!self.conns[conn].closing);
-        if !why.is_empty() {
-            self.counters.broken += 1;
-            let peer = self.conns[conn].peer;
-            self.report_text(Said::Broken(peer), why, out);
-        }
-        self.forget_offer(conn, out);
-        self.conns[conn].owed = None;
-        self.close(conn, out);
-    }
-
-    /// Closes once nothing is in flight.
-    pub(super) fn close(&mut self, conn: usize, out: &mut Actions) {
-        let entry = &mut self.conns[conn];
-        assert!(entry.slot == NIL && entry.chain == NIL, "closed with a client in hand");
-        entry.closing = true;
-        for passed in core::mem::take(&mut entry.passed).into_iter().flatten() {
-            out.ring(Op::Drop { passed });
-        }
-        if entry.recv && !entry.recv_cancel {
-            entry.recv_cancel = true;
-            let target = token(entry, Kind::ConnRecv, conn);
-            out.ring(Op::Cancel { token: token(entry, Kind::CancelConn, conn), target });
-        }
-        self.try_close(conn, out);
-    }
-
-    fn try_close(&mut self, conn: usize, out: &mut Actions) {
-        let entry = &mut self.conns[conn];
-        assert!(entry.closing);
-        if entry.recv || entry.recv_cancel || entry.sending.is_some() {
-            return;
-        }
-        if let Some(word) = entry.owed.take() {
-            self.say(conn, word, out);
-            return;
-        }
-        assert!(entry.slot == NIL && entry.chain == NIL);
-        assert!(entry.passed.iter().all(Option::is_none), "a descriptor would be lost");
-        let token = token(entry, Kind::Farewell, conn);
-        out.ring(Op::CloseConn { token, conn: conn as u32 });
-        self.conns.remove(conn);
-    }
-
-    /// Whoever has not handed over yet keeps its client.
-    pub(super) fn refuse_all(&mut self, out: &mut Actions) {
-        for conn in 0..self.conns.capacity() {
-            let Some(entry) = self.conns.get(conn) else { continue };
-            let early = matches!(entry.stage, Stage::Hello | Stage::Line | Stage::Notify);
-            if early && !entry.closing {
-                self.refuse(conn, b"Server shutting down", out);
-            }
-        }
-    }
-
-    /// Connections that take too long. A worker that does not close after the last `+` is taken
-    /// to have done so.
-    pub(super) fn sweep_conns(&mut self, out: &mut Actions) {
-        let late_ms = self.now.mono_ms.saturating_sub(self.knobs.conn_timeout_ms);
-        for conn in 0..self.conns.capacity() {
-            let Some(entry) = self.conns.get(conn) else { continue };
-            if entry.since_ms > late_ms || entry.closing || entry.ended {
-                continue;
-            }
-            let (peer, stage) = (entry.peer, entry.stage);
-            match stage {
-                Stage::Adopting | Stage::Settling => {}
-                Stage::Settled => {
-                    self.report_text(Said::Broken(peer), b"conn_timeout_ms after the last +", out);
-                    self.conn_ended(conn, out);
-                }
-                Stage::Hello | Stage::Line | Stage::Notify => {
-                    self.refuse(conn, b"conn_timeout_ms passed before the hand-over was done", out);
-                }
-            }
-        }
-    }
-
-    fn conn_of(&self, done: &Completion) -> usize {
+    pub(super) fn conn_of(&self, done: &Completion) -> usize {
+        assert!(!matches!(done.token.kind(), Kind::ClientRecv | Kind::ClientSend));
         let conn = done.token.index() as usize;
         let current = self.conns.get(conn).map(|entry| entry.generation);
         assert_eq!(current, Some(done.token.generation()), "{:?} is stale", done.token);
@@ -444,22 +246,10 @@ impl Core {
     }
 }
 
-fn token(entry: &Conn, kind: Kind, conn: usize) -> Token {
+pub(super) fn token(entry: &Conn, kind: Kind, conn: usize) -> Token {
     assert!(matches!(kind, Kind::ConnRecv | Kind::ConnSend | Kind::CancelConn | Kind::Farewell));
     Token::new(kind, entry.generation, conn as u32)
 }
 
-/// `-reason LF`.
-fn minus(reason: &[u8], out: &mut Actions) -> Span {
-    assert!(!reason.is_empty(), "nobody is refused without a reason");
-    assert!(reason.len() <= REASON_BYTES_MAX);
-    let at = out.text(b"-").at;
-    out.text(reason);
-    out.text(b"\n");
-    Span { at, count: reason.len() as u32 + 2 }
-}
-
 /// Longest reason that a refusal carries: what the ring keeps for a connection, less `-` and LF.
-const REASON_BYTES_MAX: usize = 240;
-/// After accept ran out of descriptors or memory.
-const ACCEPT_PAUSE_MS: u64 = 200;
+pub(super) const REASON_BYTES_MAX: usize = 240;

@@ -1,7 +1,7 @@
 //! Good-byes: cancel, tell, join, close. A close never goes out while anything is in flight.
 
 use super::Core;
-use super::client::SendKind;
+use super::tell::SendKind;
 use crate::action::Actions;
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
@@ -32,6 +32,8 @@ impl Core {
     /// An operator ends a session: now if it is ours, else at the next moment it is.
     /// `true` when the client will be told.
     pub(super) fn dismiss(&mut self, slot: u32, why: Goodbye, out: &mut Actions) -> bool {
+        assert!(matches!(why, Goodbye::Kicked | Goodbye::Shutdown));
+        assert!(slot < self.slots.end());
         match self.state(slot) {
             State::Asleep | State::Queued | State::Joining => {
                 self.slots[slot].doom(why);
@@ -78,6 +80,8 @@ impl Core {
 
     /// Half a line of ours in the client's ears must not run into a BYE.
     fn may_say_bye(&self, slot: u32) -> bool {
+        assert_eq!(self.state(slot), State::Leaving);
+        assert!(!self.slots[slot].has(Flag::Send));
         self.has_send_room() && !self.cold.has_output(self.slots[slot].cold)
     }
 

@@ -29,11 +29,13 @@ impl Orphans {
     }
 
     pub(super) fn begin(&mut self) {
+        assert!(self.under_way < u32::MAX);
         self.under_way += 1;
         assert!(self.count <= ORPHANS_MAX);
     }
 
     pub(super) fn end(&mut self) {
+        assert!(self.count <= ORPHANS_MAX);
         assert!(self.under_way > 0);
         self.under_way -= 1;
         if self.under_way == 0 {
@@ -42,6 +44,7 @@ impl Orphans {
     }
 
     fn remember(&mut self, wd: i32) {
+        assert!(wd >= 0, "an overflow is nobody's");
         assert!(self.count == 0 || self.under_way > 0, "remembered for nobody");
         let known = self.wds[..self.count].contains(&wd);
         if self.under_way == 0 || known || planted(Bug::OrphanDropped) {
@@ -57,6 +60,7 @@ impl Orphans {
     }
 
     fn remember_all(&mut self) {
+        assert!(!self.overflow || self.under_way > 0);
         self.overflow |= self.under_way > 0;
     }
 
@@ -70,6 +74,8 @@ impl Orphans {
 impl Core {
     /// The shared inotify instance has spoken.
     pub(super) fn watched(&mut self, done: &Completion, bytes: &[u8], out: &mut Actions) {
+        assert_eq!(done.token.index(), 0, "there is one shared instance");
+        assert!(done.passed.iter().all(Option::is_none));
         if done.result > 0 {
             for event in events(done.bytes.of(bytes)) {
                 self.watch_event(event);
@@ -85,6 +91,7 @@ impl Core {
     }
 
     fn watch_event(&mut self, event: WatchEvent) {
+        assert!(self.mailboxes.count() <= self.limits.mailboxes_max as usize);
         assert!(event.wd >= 0 || event.is_overflow());
         self.counters.watch_events += 1;
         if event.is_overflow() && planted(Bug::OverflowIgnored) {
@@ -113,6 +120,7 @@ impl Core {
         changed: bool,
         out: &mut Actions,
     ) {
+        assert_eq!(self.slots[slot].mailbox, NIL, "adopted once");
         assert_eq!(self.state(slot), State::Offered);
         assert!(!self.slots[slot].has(Flag::Changed));
         let end = wds.iter().position(|wd| *wd < 0).unwrap_or(wds.len());
@@ -133,6 +141,7 @@ impl Core {
 
     /// Wakes the sleepers of changed mailboxes, a bounded number a step.
     pub(super) fn wake_changed(&mut self, out: &mut Actions) {
+        assert!(self.mailboxes.count() <= self.limits.mailboxes_max as usize);
         for _ in 0..WAKES_PER_STEP {
             match self.mailboxes.next_changed() {
                 Some(Changed::Sleeper(slot)) => {
@@ -163,6 +172,8 @@ impl Core {
 
     /// The client sleeps on no mailbox any more.
     pub(super) fn unwatch(&mut self, slot: u32, out: &mut Actions) {
+        assert!(slot < self.slots.end());
+        assert!(self.slots[slot].mailbox == NIL || !self.slots[slot].has(Flag::Kept));
         if self.slots[slot].mailbox != NIL {
             let watches = self.mailboxes.leave(&mut self.slots, slot);
             release(&watches, out);
@@ -182,6 +193,7 @@ impl Core {
     }
 
     pub(super) fn disarm_notify(&mut self, slot: u32, out: &mut Actions) {
+        assert!(self.slots[slot].has(Flag::Kept) || !self.slots[slot].has(Flag::Notify));
         assert_ne!(self.state(slot), State::Asleep, "a sleeper is blind");
         let record = &mut self.slots[slot];
         if record.has(Flag::Notify) && !record.has(Flag::NotifyCancel) {
@@ -215,6 +227,7 @@ impl Core {
 
     /// A kept notify descriptor goes to the watcher, which closes it where that holds nobody up.
     pub(super) fn retire(&mut self, slot: u32, out: &mut Actions) {
+        assert!(!self.slots[slot].has(Flag::NotifyCancel), "retired with a cancel in flight");
         if self.slots[slot].has(Flag::Kept) && !planted(Bug::NotifyForgotten) {
             assert!(!self.slots[slot].has(Flag::Notify), "retired with a poll in flight");
             self.slots[slot].clear(Flag::Kept);
@@ -224,6 +237,8 @@ impl Core {
 }
 
 fn release(watches: &[Watch; WATCHES_MAX], out: &mut Actions) {
+    assert!(watches.iter().all(|watch| watch.wd < 0 || watch.adoptions > 0));
+    assert!(watches.iter().all(|watch| watch.wd >= -1));
     for watch in watches.iter().filter(|watch| watch.wd >= 0) {
         let (wd, adoptions) = (watch.wd, watch.adoptions);
         out.push(Action::Watch(WatchOrder::Release { wd, adoptions }));

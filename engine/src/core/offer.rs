@@ -89,6 +89,7 @@ impl Core {
 
     /// Fills the record of a client that is offered.
     fn admit(&mut self, conn: usize, slot: u32, parsed: &HibernateLine<'_>, passed: &Passed) {
+        assert_eq!(self.conns[conn].slot, slot);
         self.turn(slot, Event::Offer);
         let chain = core::mem::replace(&mut self.conns[conn].chain, NIL);
         let secs = parsed.idle_notify_interval_secs.min(u32::from(u16::MAX)) as u16;
@@ -120,6 +121,7 @@ impl Core {
 
     /// The empty line that carries the notify descriptor.
     pub(super) fn feed_notify(&mut self, conn: usize, piece: &[u8], out: &mut Actions) {
+        assert!(self.conns[conn].chain == NIL, "the line is with the client");
         if !matches!(piece, b"\n" | b"\r\n" | b"\r") {
             return self.refuse(conn, b"Expected empty notify fd line", out);
         }
@@ -185,6 +187,7 @@ impl Core {
 
     /// The worker has closed: the client sleeps.
     pub(super) fn settle(&mut self, conn: usize, out: &mut Actions) {
+        assert_eq!(self.state(self.conns[conn].slot), State::Given);
         let slot = core::mem::replace(&mut self.conns[conn].slot, NIL);
         assert_eq!(self.conns[conn].stage, Stage::Settled);
         assert_ne!(slot, NIL);
@@ -228,6 +231,7 @@ impl Core {
 
     /// Refusing is always safe; dropping never is.
     fn refuse_full(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
+        assert_eq!(self.conns[conn].slot, NIL, "there was room");
         assert!(reason.starts_with(b"full"));
         self.counters.refused_full += 1;
         self.refuse(conn, reason, out);
@@ -236,6 +240,8 @@ impl Core {
     /// Every client may come to need blocks of its own for input, output and a longer tag; what
     /// is promised to those who are here is not given to newcomers.
     fn cold_has_room(&self, bytes: usize) -> bool {
+        assert!(bytes <= self.limits.line_bytes_max as usize);
+        assert!(self.cold.used() <= self.limits.cold_blocks_max);
         let promised = (self.slots.used() as usize + 1) * COLD_BLOCKS_PER_SLOT as usize;
         self.cold.has_room(bytes + promised * BLOCK_BYTES)
     }
@@ -243,6 +249,8 @@ impl Core {
 
 /// The descriptor must be a connected stream, and the very one that the line speaks of.
 fn check_client(parsed: &HibernateLine<'_>, passed: &Passed) -> Result<(), &'static [u8]> {
+    assert!(!parsed.username.is_empty(), "a parsed line has a user");
+    assert!(passed.lobby != NIL);
     if !matches!(passed.kind, PassedKind::Tcp | PassedKind::Unix) {
         return Err(b"IMAP client fd is not a connected stream socket");
     }

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
+use super::accept::Accept;
 use super::card::CARDS_ROOM_BYTES;
-use super::{Accept, Core, Stop, card};
+use super::{Core, card};
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command, PAGE_CARDS, PAGE_SLOTS};
 use crate::planted::{Bug, planted};
@@ -11,6 +12,16 @@ use crate::record::NIL;
 use crate::report::Goodbye;
 use crate::ring::Span;
 use crate::state::State;
+
+/// An ordered end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub ticket: u64,
+    /// Slots below it have been told.
+    pub cursor: u32,
+    /// True exactly when the answer has been given.
+    pub answered: bool,
+}
 
 impl Core {
     pub(super) fn command(&mut self, command: Command, out: &mut Actions) {
@@ -42,6 +53,7 @@ impl Core {
 
     /// One page of cards. Escaped names are compared as they came.
     fn who(&mut self, ticket: u64, cursor: u32, user: Option<&[u8]>, out: &mut Actions) {
+        assert!(user.is_none_or(|user| !user.contains(&b'\t')), "escaped as in the line");
         let mut slot = cursor;
         let page_end = self.slots.end().min(cursor.saturating_add(PAGE_SLOTS));
         let (at, mut count) = (out.bytes.len(), 0);
@@ -76,6 +88,8 @@ impl Core {
         session: Option<&[u8]>,
         out: &mut Actions,
     ) {
+        assert!(!user.is_empty(), "nobody is not everybody");
+        assert!(session.is_none_or(|session| !session.is_empty()));
         let mut slot = cursor;
         let page_end = self.slots.end().min(cursor.saturating_add(PAGE_SLOTS));
         let mut count = 0;
@@ -95,6 +109,7 @@ impl Core {
 
     /// A bounded number of good-byes a step; at the end the answer, and the end.
     pub(super) fn stop_some(&mut self, out: &mut Actions) {
+        assert!(self.stop.is_none() || self.accept != Accept::Armed, "still open while ending");
         let Some(mut stop) = self.stop else { return };
         let page_end = self.slots.end().min(stop.cursor.saturating_add(PAGE_CARDS));
         for slot in stop.cursor..page_end {
@@ -114,14 +129,19 @@ impl Core {
 
     /// Ours to speak of: not those who are still their worker's, nor those on their way out.
     fn is_visible(&self, slot: u32) -> bool {
+        assert!(slot < self.slots.capacity());
+        assert!(slot < self.slots.end());
         !matches!(self.state(slot), State::Free | State::Offered | State::Leaving)
     }
 
     fn is_user(&mut self, slot: u32, user: &[u8]) -> bool {
+        assert!(self.is_visible(slot), "not ours to look at");
         self.slots[slot].user_hash == card::hash(user) as u32 && self.field_is(slot, 0, user)
     }
 
     fn is_session(&mut self, slot: u32, session: &[u8]) -> bool {
+        assert!(self.is_visible(slot), "not ours to look at");
+        assert_ne!(self.slots[slot].cold, NIL);
         self.line.clear();
         self.cold.read_line(self.slots[slot].cold, &mut self.line);
         let mut fields = self.line.split(|byte| matches!(byte, b'\t' | b'\r' | b'\n')).skip(2);

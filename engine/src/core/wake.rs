@@ -41,6 +41,7 @@ impl Core {
 
     /// Lets go as many as the workers sustain, people first, oldest first, fair per user.
     pub(super) fn grant(&mut self, out: &mut Actions) {
+        assert!(self.in_flight <= self.limits.handoffs_in_flight_max);
         let now_ms = self.now.mono_ms;
         while self.in_flight < self.window.open(now_ms)
             && self.in_flight + self.awake.count() < self.knobs.workers_max
@@ -130,6 +131,8 @@ impl Core {
     }
 
     fn taken(&mut self, slot: u32, out: &mut Actions) {
+        assert_eq!(self.state(slot), State::Handed);
+        assert_ne!(self.slots[slot].cold, NIL);
         self.window.taken(self.now.mono_ms);
         self.moved_ms = self.now.mono_ms;
         self.counters.unhibernated += 1;
@@ -143,6 +146,7 @@ impl Core {
 
     /// Still ours, by the fate table of `docs/ARCHITECTURE.md`: tried again.
     fn came_back(&mut self, slot: u32, outcome: Outcome, reason: &[u8], out: &mut Actions) {
+        assert!(outcome.is_ours(), "it did not come back");
         let now_ms = self.now.mono_ms;
         match outcome {
             Outcome::Unsent(Unsent::Absent(_) | Unsent::Full) => {
@@ -205,6 +209,8 @@ impl Core {
 
     /// Those who have waited for too long while nothing moved.
     pub(super) fn sweep_waiting(&mut self, out: &mut Actions) {
+        assert!(self.moved_ms <= self.now.mono_ms);
+        assert!(self.queue.len() <= self.slots.used());
         let now_ms = self.now.mono_ms;
         let Some(oldest_ms) = self.queue.oldest_ms() else { return };
         let limits = [self.knobs.input_wait_ms_max, self.knobs.change_wait_ms_max];
@@ -232,6 +238,8 @@ impl Core {
     }
 
     fn wait_ms_max(&self, slot: u32) -> u64 {
+        assert!(!self.slots[slot].has(Flag::Doomed), "it waits for nothing");
+        assert!(matches!(self.state(slot), State::Queued));
         match self.slots[slot].has(Flag::Input) {
             true => self.knobs.input_wait_ms_max,
             false => self.knobs.change_wait_ms_max,
@@ -239,6 +247,8 @@ impl Core {
     }
 
     fn cause(&self, slot: u32) -> Cause {
+        assert_ne!(self.slots[slot].cold, NIL);
+        assert_eq!(self.state(slot), State::Handed);
         let record = &self.slots[slot];
         match (record.has(Flag::Input), record.has(Flag::Changed)) {
             (true, _) => Cause::Input,
@@ -248,6 +258,8 @@ impl Core {
     }
 
     fn session_hash(&mut self, slot: u32) -> u64 {
+        assert_ne!(self.slots[slot].cold, NIL);
+        assert!(self.line.capacity() > 0, "the buffer is lent out");
         self.line.clear();
         self.cold.read_line(self.slots[slot].cold, &mut self.line);
         let session = self.line.split(|byte| matches!(byte, b'\t' | b'\n')).skip(2);

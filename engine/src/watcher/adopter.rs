@@ -33,8 +33,8 @@ impl Adopter {
     }
 
     /// Puts everything that `notify` watches on the shared instance and tells whether any of it
-    /// has changed at or after `since`. The watches are added first and the passed descriptor is asked
-    /// last, so that no event falls between the two. On an error nothing has been added.
+    /// has changed at or after `since`. The watches are added first and the passed descriptor is
+    /// asked last, so that no event falls between the two. On an error nothing has been added.
     pub fn adopt(&mut self, notify: &OwnedFd, since: SystemTime) -> io::Result<(Wds, bool)> {
         let marks = fdinfo::marks(notify, FDINFO_BYTES_MAX)?;
         if marks.len() > WATCHES_PER_NOTIFY_MAX {

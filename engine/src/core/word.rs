@@ -1,0 +1,169 @@
+//! What we say on a hibernate connection, and how it ends: `+`, `-reason`, close.
+
+use torpor_handoff::line::HIBERNATE_VERSION;
+
+use super::Core;
+use super::accept::Accept;
+use super::conn::{REASON_BYTES_MAX, Stage, Word, token};
+use crate::action::Actions;
+use crate::record::NIL;
+use crate::report::Event as Said;
+use crate::ring::{Completion, Op, Span};
+use crate::token::Kind;
+
+impl Core {
+    /// Says a word now, or as soon as the one before is out.
+    pub(super) fn say(&mut self, conn: usize, word: Word, out: &mut Actions) {
+        assert!(self.conns.contains(conn));
+        let entry = &mut self.conns[conn];
+        if entry.sending.is_some() {
+            assert!(entry.owed.is_none(), "at most one word waits");
+            entry.owed = Some(word);
+            return;
+        }
+        entry.sending = Some(word);
+        let token = token(entry, Kind::ConnSend, conn);
+        let text = match word {
+            Word::Version => out.text(HIBERNATE_VERSION),
+            Word::Plus | Word::LastPlus => out.text(b"+\n"),
+            Word::Minus => minus(&entry.reason[..entry.reason_bytes], out),
+        };
+        out.ring(Op::SendConn { token, conn: conn as u32, text });
+    }
+
+    pub(super) fn conn_sent(&mut self, done: &Completion, out: &mut Actions) {
+        let conn = self.conn_of(done);
+        let entry = &mut self.conns[conn];
+        let word = entry.sending.take().expect("a word was on its way");
+        // The words are shorter than any socket buffer: a short send is a broken connection.
+        let sent = done.result > 0;
+        if word == Word::LastPlus {
+            assert_eq!(entry.stage, Stage::Settling);
+            match sent {
+                true => self.given(conn, out),
+                false => self.break_off(conn, b"Connection closed before the last +", out),
+            }
+            return;
+        }
+        if entry.closing {
+            self.try_close(conn, out);
+        } else if !sent {
+            self.conn_ended(conn, out);
+        } else if let Some(word) = entry.owed.take() {
+            self.say(conn, word, out);
+        }
+    }
+
+    /// `-reason`, then close. The client stays with its worker.
+    pub(super) fn refuse(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
+        assert!(!reason.is_empty() && !reason.contains(&b'\n'), "a reason is one line");
+        let stage = self.conns[conn].stage;
+        assert!(matches!(stage, Stage::Hello | Stage::Line | Stage::Notify), "too late to refuse");
+        self.counters.refused += 1;
+        let peer = self.conns[conn].peer;
+        self.report_text(Said::Refused(peer), reason, out);
+        self.forget_offer(conn, out);
+        let entry = &mut self.conns[conn];
+        entry.owed = None;
+        entry.reason_bytes = reason.len().min(REASON_BYTES_MAX);
+        entry.reason[..entry.reason_bytes].copy_from_slice(&reason[..entry.reason_bytes]);
+        self.say(conn, Word::Minus, out);
+        self.close(conn, out);
+    }
+
+    /// Closes without a word, as the protocol has it for a broken handshake.
+    pub(super) fn break_off(&mut self, conn: usize, why: &[u8], out: &mut Actions) {
+        assert_ne!(self.conns[conn].stage, Stage::Settled, "the client is ours already");
+        assert!(!self.conns[conn].closing);
+        if !why.is_empty() {
+            self.counters.broken += 1;
+            let peer = self.conns[conn].peer;
+            self.report_text(Said::Broken(peer), why, out);
+        }
+        self.forget_offer(conn, out);
+        self.conns[conn].owed = None;
+        self.close(conn, out);
+    }
+
+    /// Closes once nothing is in flight.
+    pub(super) fn close(&mut self, conn: usize, out: &mut Actions) {
+        assert!(!self.conns[conn].closing, "closed once");
+        let entry = &mut self.conns[conn];
+        assert!(entry.slot == NIL && entry.chain == NIL, "closed with a client in hand");
+        entry.closing = true;
+        for passed in core::mem::take(&mut entry.passed).into_iter().flatten() {
+            out.ring(Op::Drop { passed });
+        }
+        if entry.recv && !entry.recv_cancel {
+            entry.recv_cancel = true;
+            let target = token(entry, Kind::ConnRecv, conn);
+            out.ring(Op::Cancel { token: token(entry, Kind::CancelConn, conn), target });
+        }
+        self.try_close(conn, out);
+    }
+
+    pub(super) fn try_close(&mut self, conn: usize, out: &mut Actions) {
+        let entry = &mut self.conns[conn];
+        assert!(entry.closing);
+        if entry.recv || entry.recv_cancel || entry.sending.is_some() {
+            return;
+        }
+        if let Some(word) = entry.owed.take() {
+            self.say(conn, word, out);
+            return;
+        }
+        assert!(entry.slot == NIL && entry.chain == NIL);
+        assert!(entry.passed.iter().all(Option::is_none), "a descriptor would be lost");
+        let token = token(entry, Kind::Farewell, conn);
+        out.ring(Op::CloseConn { token, conn: conn as u32 });
+        self.conns.remove(conn);
+    }
+
+    /// Whoever has not handed over yet keeps its client.
+    pub(super) fn refuse_all(&mut self, out: &mut Actions) {
+        assert_ne!(self.accept, Accept::Armed, "more would come");
+        assert!(self.stop.is_some(), "only at the end");
+        for conn in 0..self.conns.capacity() {
+            let Some(entry) = self.conns.get(conn) else { continue };
+            let early = matches!(entry.stage, Stage::Hello | Stage::Line | Stage::Notify);
+            if early && !entry.closing {
+                self.refuse(conn, b"Server shutting down", out);
+            }
+        }
+    }
+
+    /// Connections that take too long. A worker that does not close after the last `+` is taken
+    /// to have done so.
+    pub(super) fn sweep_conns(&mut self, out: &mut Actions) {
+        assert!(self.conns.len() <= self.limits.conns_max as usize);
+        assert!(self.knobs.conn_timeout_ms > 0);
+        let late_ms = self.now.mono_ms.saturating_sub(self.knobs.conn_timeout_ms);
+        for conn in 0..self.conns.capacity() {
+            let Some(entry) = self.conns.get(conn) else { continue };
+            if entry.since_ms > late_ms || entry.closing || entry.ended {
+                continue;
+            }
+            let (peer, stage) = (entry.peer, entry.stage);
+            match stage {
+                Stage::Adopting | Stage::Settling => {}
+                Stage::Settled => {
+                    self.report_text(Said::Broken(peer), b"conn_timeout_ms after the last +", out);
+                    self.conn_ended(conn, out);
+                }
+                Stage::Hello | Stage::Line | Stage::Notify => {
+                    self.refuse(conn, b"conn_timeout_ms passed before the hand-over was done", out);
+                }
+            }
+        }
+    }
+}
+
+/// `-reason LF`.
+fn minus(reason: &[u8], out: &mut Actions) -> Span {
+    assert!(!reason.is_empty(), "nobody is refused without a reason");
+    assert!(reason.len() <= REASON_BYTES_MAX);
+    let at = out.text(b"-").at;
+    out.text(reason);
+    out.text(b"\n");
+    Span { at, count: reason.len() as u32 + 2 }
+}
