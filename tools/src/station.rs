@@ -79,6 +79,8 @@ impl Desk {
                 self.bound = Some((place, mark, UnixListener::from(listener)));
                 self.told = false;
             }
+            // Dovecot's folder has gone; it comes back with Dovecot.
+            Err(_) if place.path.parent().is_none_or(|dir| !dir.is_dir()) => {}
             Err(error) if !self.told => {
                 tracing::warn!("{} socket: {error}", self.name);
                 self.told = true;

@@ -55,9 +55,8 @@ impl Sleep {
 pub fn connect(dialect: Dialect, pid: u32, sleep: Sleep, card: &Card) -> Option<Vec<u8>> {
     let mut line = begin(dialect, "CONNECT", pid, sleep, card)?;
     if dialect == Dialect::V24 {
-        // Kick through the admin socket; then the address that the client connected to.
+        // Kick through the admin socket; no destination, which only proxies have.
         line.extend_from_slice(b"\tA\t");
-        line.extend_from_slice(card.lip.as_bytes());
     }
     end(dialect, line)
 }
@@ -127,8 +126,7 @@ mod tests {
     const SLEEP: Sleep = Sleep { slot: 7, generation: 0x12, started_us: 0x0006_1234_5678_9abc };
 
     fn card(user: &str, rip: &str) -> Card {
-        let lip = "192.0.2.1".into();
-        Card { user: user.into(), rip: rip.into(), lip, ..Card::default() }
+        Card { user: user.into(), rip: rip.into(), ..Card::default() }
     }
 
     fn text(line: Option<Vec<u8>>) -> String {
@@ -156,7 +154,7 @@ mod tests {
         let card = card("u1", "203.0.113.5");
         let line = text(connect(Dialect::V24, 42, SLEEP, &card));
         let body = format!("\t{guid}\t42\tu1\timap-hibernate\t203.0.113.5");
-        assert_eq!(line, format!("CONNECT{body}\tA\t192.0.2.1\n"));
+        assert_eq!(line, format!("CONNECT{body}\tA\t\n"));
         let line = text(disconnect(Dialect::V24, 42, SLEEP, &card));
         assert_eq!(line, format!("DISCONNECT{body}\n"));
     }
