@@ -1,0 +1,186 @@
+//! A running torpor in a folder of its own, and the worker that gives it clients.
+
+use std::cell::RefCell;
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// `torpor serve`. Dropping it ends it.
+pub struct Torpor {
+    child: RefCell<Child>,
+    dir: TempDir,
+}
+
+impl Torpor {
+    /// Started with a configuration, up and listening; its log goes to a file.
+    pub fn start(config: &str) -> Self {
+        Self::start_with(config, |_| {})
+    }
+
+    /// The same with changes to the command.
+    pub fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let dir = tempfile::Builder::new().prefix("torpor-").tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("run")).expect("base_dir");
+        let log = std::fs::File::create(dir.path().join("log")).expect("a log");
+        std::fs::write(dir.path().join("toml"), config).expect("a configuration");
+        let mut command = command(dir.path());
+        command.stdin(Stdio::null()).stderr(log);
+        change(&mut command);
+        let child = RefCell::new(command.spawn().expect("torpor starts"));
+        let torpor = Self { child, dir };
+        eventually("torpor listens", || torpor.try_json(&["stats"]).is_some());
+        torpor
+    }
+
+    /// The folder that is Dovecot's base_dir.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    pub fn control(&self) -> PathBuf {
+        self.dir().join("torpor.sock")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.borrow().id()
+    }
+
+    pub fn take_stderr(&mut self) -> ChildStderr {
+        self.child.get_mut().stderr.take().expect("a pipe")
+    }
+
+    /// Another torpor for the same folder, until it ends.
+    pub fn again(&self) -> Output {
+        command(self.dir.path()).output().expect("torpor starts")
+    }
+
+    /// Writes another configuration.
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.dir.path().join("toml"), config).expect("written");
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.signal_pid(&self.pid().to_string(), signal);
+    }
+
+    pub fn signal_pid(&self, pid: &str, signal: Signal) {
+        let pid = Pid::from_raw(pid.parse().expect("a pid"));
+        kill(pid, signal).expect("it lives");
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) -> ExitStatus {
+        let mut status = None;
+        eventually("torpor has ended", || {
+            status = self.child.borrow_mut().try_wait().expect("our child");
+            status.is_some()
+        });
+        status.expect("seen above")
+    }
+
+    /// Waits for a line of the log with both words and returns what stands between them.
+    pub fn logged(&self, before: &str, after: &str) -> String {
+        let mut found = None;
+        eventually(&format!("{before} ... {after} is logged"), || {
+            let log = std::fs::read_to_string(self.dir.path().join("log")).expect("the log");
+            found = log.lines().find_map(|line| {
+                let rest = line.split_once(before)?.1;
+                Some(rest.split_once(after)?.0.to_owned())
+            });
+            found.is_some()
+        });
+        found.expect("seen above")
+    }
+
+    /// What one of torpor's own commands prints with `--json`.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        self.try_json(arguments).unwrap_or_else(|| panic!("torpor {arguments:?} failed"))
+    }
+
+    fn try_json(&self, arguments: &[&str]) -> Option<serde_json::Value> {
+        let output = Command::new(env!("CARGO_BIN_EXE_torpor"))
+            .args(arguments)
+            .args(["--json", "--base-dir"])
+            .arg(self.dir())
+            .output()
+            .expect("torpor starts");
+        let text = output.status.success().then_some(output.stdout)?;
+        Some(serde_json::from_slice(&text).expect("JSON"))
+    }
+
+    /// Puts a client to sleep as a worker does, waits until it is, and returns its other end.
+    pub fn hibernate(&self, user: &str, session: &str) -> UnixStream {
+        let asleep = || self.json(&["stats"])["counters"]["asleep"].as_u64().expect("a number");
+        let client = self.try_hibernate(user, session).expect("accepted");
+        eventually("it sleeps", || asleep() > 0);
+        client
+    }
+
+    /// The same without waiting; what was said instead of `+` is the error.
+    pub fn try_hibernate(&self, user: &str, session: &str) -> Result<UnixStream, String> {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let mut worker = UnixStream::connect(self.dir().join("imap-hibernate")).expect("torpor");
+        worker.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        let user = user.replace('\t', "\x01t");
+        let line = format!(
+            "{user}\t%s(%u)<%{{pid}}><%{{session}}>: \tidle_notify_interval=0\tsession={session}\t\
+             rip=192.0.2.7\tuserdb_fields=\ttag=a1\tstats=in=0 out=0\tidle-cmd\tstate=YQ==\n"
+        );
+        // A peer that is not allowed finds the connection closed, sooner or later.
+        let sent = worker.write_all(b"VERSION\timap-hibernate\t1\t0\n");
+        sent.map_err(|error| error.to_string())?;
+        pass(&worker, &line.as_bytes()[..1], OwnedFd::from(near))?;
+        worker.write_all(&line.as_bytes()[1..]).map_err(|error| error.to_string())?;
+        let mut said = String::new();
+        let hello = "VERSION\timap-hibernate\t1\t0\n";
+        let mut piece = [0; 512];
+        while !said.strip_prefix(hello).is_some_and(|rest| rest.ends_with('\n')) {
+            match worker.read(&mut piece) {
+                Ok(count @ 1..) => said.push_str(&String::from_utf8_lossy(&piece[..count])),
+                _ => break,
+            }
+        }
+        if said.ends_with("\n+\n") { Ok(far) } else { Err(said) }
+    }
+}
+
+impl Drop for Torpor {
+    fn drop(&mut self) {
+        let child = self.child.get_mut();
+        // It may have ended already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Looks again and again until it is so, for at most ten seconds.
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !so() {
+        assert!(Instant::now() < until, "it never came to be that {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
+    command.arg("serve").arg("--config").arg(dir.join("toml"));
+    command.arg("--base-dir").arg(dir.join("run"));
+    command
+}
+
+fn pass(worker: &UnixStream, byte: &[u8], client: OwnedFd) -> Result<(), String> {
+    let descriptors = [client.as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&descriptors)];
+    let bytes = [IoSlice::new(byte)];
+    let sent = sendmsg::<()>(worker.as_raw_fd(), &bytes, &message, MsgFlags::empty(), None);
+    sent.map(drop).map_err(|errno| errno.to_string())
+}
