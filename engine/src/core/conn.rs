@@ -41,7 +41,7 @@ pub(super) struct Conn {
     /// What is being sent.
     pub sending: Option<Word>,
     /// What is to be sent next.
-    pub owed: Option<Word>,
+    pub owed: [Option<Word>; 2],
     /// True exactly when the worker has closed, or said what ends the conversation.
     pub ended: bool,
     /// True exactly when we are about to close.
@@ -66,7 +66,7 @@ impl Conn {
             recv: false,
             recv_cancel: false,
             sending: None,
-            owed: None,
+            owed: [None; 2],
             ended: false,
             closing: false,
         }

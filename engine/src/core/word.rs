@@ -17,8 +17,8 @@ impl Core {
         assert!(self.conns.contains(conn));
         let entry = &mut self.conns[conn];
         if entry.sending.is_some() {
-            assert!(entry.owed.is_none(), "at most one word waits");
-            entry.owed = Some(word);
+            let place = entry.owed.iter_mut().find(|place| place.is_none());
+            *place.expect("at most two words wait: both +, of a worker in a hurry") = Some(word);
             return;
         }
         entry.sending = Some(word);
@@ -47,11 +47,27 @@ impl Core {
         }
         if entry.closing {
             self.try_close(conn, out);
-        } else if !sent {
+        } else if sent {
+            self.say_next(conn, out);
+        } else if entry.owed.contains(&Some(Word::LastPlus)) {
+            // It waited behind this word, and will never be said.
+            self.break_off(conn, b"Connection closed before the last +", out);
+        } else {
             self.conn_ended(conn, out);
-        } else if let Some(word) = entry.owed.take() {
+        }
+    }
+
+    /// Says the word that has waited longest, if there is one.
+    fn say_next(&mut self, conn: usize, out: &mut Actions) -> bool {
+        let entry = &mut self.conns[conn];
+        assert!(entry.sending.is_none(), "one word at a time");
+        let [first, second] = entry.owed;
+        assert!(first.is_some() || second.is_none(), "words wait in order");
+        entry.owed = [second, None];
+        if let Some(word) = first {
             self.say(conn, word, out);
         }
+        first.is_some()
     }
 
     /// `-reason`, then close. The client stays with its worker.
@@ -64,7 +80,7 @@ impl Core {
         self.report_text(Said::Refused(peer), reason, out);
         self.forget_offer(conn, out);
         let entry = &mut self.conns[conn];
-        entry.owed = None;
+        entry.owed = [None; 2];
         entry.reason_bytes = reason.len().min(REASON_BYTES_MAX);
         entry.reason[..entry.reason_bytes].copy_from_slice(&reason[..entry.reason_bytes]);
         self.say(conn, Word::Minus, out);
@@ -81,7 +97,7 @@ impl Core {
             self.report_text(Said::Broken(peer), why, out);
         }
         self.forget_offer(conn, out);
-        self.conns[conn].owed = None;
+        self.conns[conn].owed = [None; 2];
         self.close(conn, out);
     }
 
@@ -108,10 +124,10 @@ impl Core {
         if entry.recv || entry.recv_cancel || entry.sending.is_some() {
             return;
         }
-        if let Some(word) = entry.owed.take() {
-            self.say(conn, word, out);
+        if self.say_next(conn, out) {
             return;
         }
+        let entry = &self.conns[conn];
         assert!(entry.slot == NIL && entry.chain == NIL);
         assert!(entry.passed.iter().all(Option::is_none), "a descriptor would be lost");
         let token = token(entry, Kind::Farewell, conn);
