@@ -50,9 +50,10 @@ fn idle_tag(rest: &[u8]) -> Option<usize> {
     (named && sized && tag.iter().copied().all(is_tag_char)).then_some(tag_bytes)
 }
 
-/// RFC 3501 section 9: any ASTRING-CHAR except `+`.
+/// RFC 3501 section 9: any ASTRING-CHAR except `+`. A `]` is the worker's to judge: Dovecot 2.4
+/// takes it in a tag, 2.3.19 does not.
 fn is_tag_char(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7E) && !b"(){%*\"\\+".contains(&byte)
+    matches!(byte, 0x21..=0x7E) && !b"(){%*\"\\+]".contains(&byte)
 }
 
 const DONE: &[u8] = b"DONE";
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn the_cases_of_the_protocol() {
         use Verdict::{Partial, Wake};
-        let cases: [(&[u8], Verdict); 26] = [
+        let cases: [(&[u8], Verdict); 27] = [
             (b"", Partial),
             (b"D", Partial),
             (b"don", Partial),
@@ -92,6 +93,7 @@ mod tests {
             (b"DONE\r\na4 IDLE \r\n", Wake),
             (b"DONE\r\na4  IDLE\r\n", Wake),
             (b"AAAA", Wake),
+            (b"DONE\r\nb]c IDLE\r\n", Wake),
         ];
         for (bytes, verdict) in cases {
             assert_eq!(judge(bytes), verdict, "{:?}", bytes.escape_ascii().to_string());
