@@ -7,6 +7,7 @@ use std::thread;
 
 use torpor::dovecot::{Dovecot, Options, Version};
 
+use crate::fleet::torpor;
 use crate::play::play;
 use crate::script::{Script, corpus};
 
@@ -80,6 +81,35 @@ fn dovecot23_plays_the_corpus_alike_twice() {
 #[test]
 fn dovecot24_plays_the_corpus_alike_twice() {
     the_scripts_are_deterministic(Version::V24);
+}
+/// Hibernated in torpor, every script shows the client what it shows without hibernation.
+fn a_sleeper_sees_the_same(version: Version, tls: bool) {
+    let awake = Options { hibernate_timeout_secs: 0, users: 300, ..Options::new(version) };
+    let reference = Dovecot::start(&awake).expect("a private Dovecot starts");
+    let sleepy = Options { hibernate_timeout_secs: 1, ..awake };
+    let subject = Dovecot::start(&sleepy).expect("a private Dovecot starts");
+    let _torpor = torpor(&subject, "");
+    compare(&reference, &subject, tls, true);
+}
+
+#[test]
+fn dovecot23_sleepers_see_the_same() {
+    a_sleeper_sees_the_same(Version::V23, false);
+}
+
+#[test]
+fn dovecot24_sleepers_see_the_same() {
+    a_sleeper_sees_the_same(Version::V24, false);
+}
+
+#[test]
+fn dovecot23_sleepers_see_the_same_over_tls() {
+    a_sleeper_sees_the_same(Version::V23, true);
+}
+
+#[test]
+fn dovecot24_sleepers_see_the_same_over_tls() {
+    a_sleeper_sees_the_same(Version::V24, true);
 }
 
 /// Enough that the waiting overlaps, few enough for two cores.

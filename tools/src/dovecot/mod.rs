@@ -10,6 +10,7 @@ mod options;
 mod process;
 mod server;
 mod stream;
+mod torpor;
 mod transcript;
 
 pub use client::Client;
@@ -18,4 +19,5 @@ pub use options::{Options, Owner, Version};
 pub use process::{Process, raise_open_files};
 pub use server::Dovecot;
 pub use stream::Endpoint;
+pub use torpor::Torpor;
 pub use transcript::{Entry, Side, Transcript};
