@@ -159,12 +159,17 @@ impl Record {
         }
     }
 
+    /// True exactly when its reason is one that clients are told, and it has not been.
+    pub fn owes_bye(&self) -> bool {
+        let told = matches!(self.goodbye(), Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited);
+        told && self.input[3] == 0
+    }
+
     /// BYE is said once: `true` the first time, for those who are told.
     pub fn take_bye(&mut self) -> bool {
-        let told = matches!(self.goodbye(), Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited);
-        let first = self.input[3] == 0;
+        let owed = self.owes_bye();
         self.input[3] = 1;
-        told && first
+        owed
     }
 }
 

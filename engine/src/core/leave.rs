@@ -9,6 +9,7 @@ use crate::report::Goodbye;
 use crate::ring::Op;
 use crate::state::{Event, State};
 use crate::token::Kind;
+use crate::wheel::TICK_MS;
 
 impl Core {
     /// The client goes, for the reason that its record has. From any state that is ours.
@@ -57,6 +58,12 @@ impl Core {
         if self.slots[slot].has(Flag::Send) {
             return;
         }
+        if self.slots[slot].owes_bye() && !self.has_send_room() {
+            // Everybody is told, if not all at once: the wheel comes back to this one.
+            self.wheel.arm(&mut self.slots, slot, self.now.mono_ms + TICK_MS);
+            return;
+        }
+        self.wheel.disarm(&mut self.slots, slot);
         if self.slots[slot].take_bye() && self.may_say_bye(slot) {
             let bye: &[u8] = match self.slots[slot].goodbye() {
                 Goodbye::Kicked => b"* BYE User kicked.\r\n",
@@ -82,7 +89,8 @@ impl Core {
     fn may_say_bye(&self, slot: u32) -> bool {
         assert_eq!(self.state(slot), State::Leaving);
         assert!(!self.slots[slot].has(Flag::Send));
-        self.has_send_room() && !self.cold.has_output(self.slots[slot].cold)
+        assert!(self.has_send_room());
+        !self.cold.has_output(self.slots[slot].cold)
     }
 
     /// The slot is let again.

@@ -211,6 +211,9 @@ impl Core {
     pub(super) fn beat(&mut self, slot: u32, out: &mut Actions) {
         assert_eq!(self.slots[slot].deadline, 0, "it has just expired");
         let state = self.state(slot);
+        if state == State::Leaving {
+            return self.try_depart(slot, out);
+        }
         assert!(matches!(state, State::Asleep | State::Queued | State::Joining));
         let record = &self.slots[slot];
         let blocked = record.has(Flag::Send)

@@ -4,6 +4,7 @@ use torpor_handoff::message::{Outcome, Reply};
 
 use super::{Core, Now};
 use crate::action::{Action, Actions};
+use crate::command::Command;
 use crate::limits::{Knobs, Limits};
 use crate::report::Event as Said;
 use crate::ring::{Completion, Inbox, Op, Passed, PassedKind, Peer};
@@ -22,11 +23,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_sends(1024)
+    }
+
+    fn with_sends(sends_in_flight_max: u32) -> Self {
         let limits = Limits {
             slots_max: 4,
             conns_max: 4,
             cold_blocks_max: 256,
             mailboxes_max: 4,
+            sends_in_flight_max,
             ..Limits::default()
         };
         let mut core = Core::new(&limits, Knobs::default(), 1);
@@ -224,6 +230,35 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
         assert_eq!((counters.mailboxes, counters.cold_blocks_used), (0, 0));
     }
     assert_eq!(bench.core.counters().disconnected, 2);
+}
+
+#[test]
+fn everybody_is_told_bye_though_sends_are_few() {
+    let mut bench = Bench::with_sends(1);
+    let recvs = [(); 3].map(|()| bench.hibernate(BARE, None).1);
+    bench.inbox.commands.push(Command::Stop { ticket: 1 });
+    bench.step();
+    let mut told = 0;
+    for _ in 0..recvs.len() {
+        let sends: Vec<(Token, u32)> = bench
+            .ops()
+            .filter_map(|op| match op {
+                Op::SendClient { token, text, .. } => Some((*token, text.count)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(sends.len(), 1, "one at a time");
+        told += 1;
+        bench.complete(sends[0].0, sends[0].1 as i32, false);
+        bench.now.mono_ms += 200;
+        bench.step();
+    }
+    for recv in recvs {
+        let cancel = Token::new(Kind::CancelRecv, recv.generation(), recv.index());
+        bench.inbox.completions.push(Completion::plain(recv, -libc::ECANCELED, false));
+        bench.complete(cancel, 0, false);
+    }
+    assert_eq!((told, bench.core.counters().disconnected), (3, 3));
 }
 
 #[test]
