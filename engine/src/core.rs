@@ -86,6 +86,8 @@ pub struct Core {
     parcels: Vec<Vec<u8>>,
 
     accept: Accept,
+    /// Counts accepts: the completion of an old one's cancel may come when the next is armed.
+    accept_generation: u32,
     sweep_ms: u64,
     stop: Option<Stop>,
     /// Work was left over by a budget: step again at once.
@@ -129,6 +131,7 @@ impl Core {
             in_flight: 0,
             parcels: (0..in_flight_max).map(parcel).collect(),
             accept: Accept::Off,
+            accept_generation: 0,
             sweep_ms: 0,
             stop: None,
             busy: false,

@@ -26,7 +26,8 @@ impl Core {
         assert_ne!(self.accept, Accept::Armed, "two accepts take each other's connections");
         assert!(self.stop.is_none(), "nobody is welcome any more");
         self.accept = Accept::Armed;
-        out.ring(Op::Accept { token: Token::new(Kind::Accept, 0, 0) });
+        self.accept_generation = (self.accept_generation + 1) & GENERATION_MASK;
+        out.ring(Op::Accept { token: self.accept_token(Kind::Accept) });
     }
 
     /// Ends the accept; what comes after depends on the order.
@@ -35,17 +36,23 @@ impl Core {
         match self.accept {
             Accept::Armed => {
                 self.accept = Accept::Ending;
-                let target = Token::new(Kind::Accept, 0, 0);
-                out.ring(Op::Cancel { token: Token::new(Kind::CancelAccept, 0, 0), target });
+                let target = self.accept_token(Kind::Accept);
+                out.ring(Op::Cancel { token: self.accept_token(Kind::CancelAccept), target });
             }
             Accept::Later(_) if self.stop.is_some() => self.accept = Accept::Off,
             Accept::Later(_) | Accept::Ending | Accept::Off => {}
         }
     }
 
+    fn accept_token(&self, kind: Kind) -> Token {
+        assert!(matches!(kind, Kind::Accept | Kind::CancelAccept));
+        Token::new(kind, self.accept_generation, 0)
+    }
+
     pub(super) fn accepted(&mut self, completion: &Completion, out: &mut Actions) {
         assert!(completion.passed[1].is_none(), "one connection at a time");
         assert!(matches!(self.accept, Accept::Armed | Accept::Ending));
+        assert_eq!(completion.token, self.accept_token(Kind::Accept), "an accept of old");
         if let Some(passed) = completion.passed[0] {
             assert!(completion.result >= 0);
             self.welcome(passed, completion.peer, out);

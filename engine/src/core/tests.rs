@@ -88,7 +88,7 @@ impl Bench {
 
     /// A worker connects; the tokens of its recv and of what is said to it.
     fn connect(&mut self) -> (Token, Token) {
-        let mut done = Completion::plain(Token::new(Kind::Accept, 0, 0), 9, true);
+        let mut done = Completion::plain(Token::new(Kind::Accept, 1, 0), 9, true);
         done.passed[0] = Some(self.pass(PassedKind::Unix));
         done.peer = Peer { pid: 1, uid: 2, gid: 3 };
         self.inbox.completions.push(done);
@@ -230,6 +230,28 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
         assert_eq!((counters.mailboxes, counters.cold_blocks_used), (0, 0));
     }
     assert_eq!(bench.core.counters().disconnected, 2);
+}
+
+#[test]
+fn each_accept_is_cancelled_under_a_token_of_its_own() {
+    let mut bench = Bench::new();
+    let mut cancels = Vec::new();
+    for ticket in 1..=2 {
+        bench.inbox.commands.push(Command::Relisten { ticket });
+        bench.step();
+        let (token, target) = bench.op(|op| match op {
+            Op::Cancel { token, target } => Some((*token, *target)),
+            _ => None,
+        });
+        cancels.push(token);
+        // The accept ends, and the completion of its cancel is still to come.
+        bench.complete(target, -libc::ECANCELED, false);
+        assert!(bench.ops().any(|op| matches!(op, Op::Accept { .. })));
+    }
+    assert_ne!(cancels[0], cancels[1]);
+    for token in cancels {
+        bench.complete(token, 0, false);
+    }
 }
 
 #[test]
