@@ -48,10 +48,21 @@ fn main() {
             let from = std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()) << 20;
             sweep(from, u64::MAX >> 1, Some(until))
         }
-        _ => sweep(1, SEEDS, None) && planted::all(),
+        _ => {
+            let good = sweep(1, SEEDS, None);
+            let found = if good { planted::all() } else { 0 };
+            let missed = Bug::ALL.len() - found;
+            conclude(usize::from(good) + found, usize::from(!good) + missed);
+            good && missed == 0
+        }
     };
-    println!("{} passed, {} failed", u32::from(good), u32::from(!good));
     std::process::exit(i32::from(!good));
+}
+
+/// The closing line of cargo's own tests, so that runners count these as well.
+fn conclude(passed: usize, failed: usize) {
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured");
 }
 
 /// Runs seeds on all cores; prints what fired how often, and fails if something hardly did.
