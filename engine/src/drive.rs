@@ -51,6 +51,9 @@ pub struct Driver<R, H, W, K> {
     inbox: Inbox,
     actions: Actions,
     stopped: bool,
+    /// True exactly when another thread had more to say than fits into a step; its doorbell may
+    /// have been read already.
+    behind: bool,
 }
 
 impl<R, H, W, K> Driver<R, H, W, K>
@@ -64,8 +67,17 @@ where
     pub fn new(core: Core, ring: R, handoff: H, watcher: W, desk: K) -> io::Result<Self> {
         let inbox = Inbox::new(core.handoffs_in_flight_max());
         let actions = Actions::new();
-        let mut driver =
-            Self { core, ring, handoff, watcher, desk, inbox, actions, stopped: false };
+        let mut driver = Self {
+            core,
+            ring,
+            handoff,
+            watcher,
+            desk,
+            inbox,
+            actions,
+            stopped: false,
+            behind: false,
+        };
         driver.core.start(&mut driver.actions);
         driver.act()?;
         Ok(driver)
@@ -74,7 +86,7 @@ where
     /// One turn. `wait_ms` bounds the wait for the first completion; the core's next deadline is
     /// the caller's business, since the caller has the clock. `true` when the core has ended.
     pub fn turn(&mut self, wait_ms: Option<u32>, clock: impl FnOnce() -> Now) -> io::Result<bool> {
-        self.ring.enter(wait_ms)?;
+        self.ring.enter(if self.behind { Some(0) } else { wait_ms })?;
         self.inbox.clear();
         self.ring.reap(&mut self.inbox);
         self.hear();
@@ -110,6 +122,9 @@ where
         {
             self.inbox.commands.push(command);
         }
+        self.behind = self.inbox.adopted.len() == self.inbox.adopted.capacity()
+            || self.inbox.replies.len() == self.inbox.replies.capacity()
+            || self.inbox.commands.len() == COMMANDS_MAX;
     }
 
     fn act(&mut self) -> io::Result<()> {
