@@ -42,7 +42,7 @@ pub fn start(
     let anvil = Anvil {
         path: base_dir.join("anvil"),
         papers: ends.papers.clone(),
-        pool: ends.pool.clone(),
+        pool: ends.paper_pool.clone(),
         orders: ends.orders.clone(),
         pid,
         greets,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use torpor_engine::command::{Answer, Command};
 use torpor_engine::drive::Desk;
-use torpor_engine::report::{Counters, Event, Report};
+use torpor_engine::report::{CARD_FIELDS, Counters, Event, Report};
 
 use super::gauges::{Gauges, Losses};
 use super::note::{Note, NotePool};
@@ -18,6 +18,7 @@ pub struct EngineDesk {
     notes: Sender<Note>,
     papers: Option<Sender<Paper>>,
     pool: NotePool,
+    paper_pool: NotePool,
     orders: Receiver<Order>,
     /// Orders that the core has and has not answered: ticket and where the answer goes.
     open: Vec<(u64, Desktop)>,
@@ -34,7 +35,9 @@ pub struct DeskEnds {
     pub notes: Receiver<Note>,
     /// For the anvil thread.
     pub papers: Receiver<Paper>,
+    /// Where notes are given back, and notes among the papers.
     pub pool: NotePool,
+    pub paper_pool: NotePool,
     pub gauges: Arc<Gauges>,
     pub losses: Arc<Losses>,
 }
@@ -45,13 +48,15 @@ impl EngineDesk {
         let (orders, taken) = Orders::new(bell);
         let (notes, notes_out) = bounded(NOTES_MAX);
         let (papers, papers_out) = bounded(PAPERS_MAX);
-        // Both channels may be full at the same time.
-        let pool = NotePool::new(NOTES_MAX + if anvil { PAPERS_MAX } else { 0 });
+        let pool = NotePool::new(NOTES_MAX, NOTE_BYTES, CARD_FIELDS.len());
+        let paper_pool =
+            NotePool::new(if anvil { PAPERS_MAX } else { 0 }, PAPER_BYTES, PAPER_FIELDS);
         let (gauges, losses) = (Arc::new(Gauges::default()), Arc::new(Losses::default()));
         let desk = Self {
             notes,
             papers: anvil.then_some(papers),
             pool: pool.clone(),
+            paper_pool: paper_pool.clone(),
             orders: taken,
             open: Vec::with_capacity(OPEN_MAX),
             ticket: 0,
@@ -59,7 +64,8 @@ impl EngineDesk {
             gauges: Arc::clone(&gauges),
             losses: Arc::clone(&losses),
         };
-        let ends = DeskEnds { orders, notes: notes_out, papers: papers_out, pool, gauges, losses };
+        let (notes, papers) = (notes_out, papers_out);
+        let ends = DeskEnds { orders, notes, papers, pool, paper_pool, gauges, losses };
         (desk, ends)
     }
 
@@ -83,7 +89,7 @@ impl Desk for EngineDesk {
         }
         let Some(papers) = &self.papers else { return };
         if concerns_anvil(&report.event) {
-            let note = self.pool.write(report, text);
+            let note = self.paper_pool.write(report, text);
             let sent = note.is_some_and(|note| papers.try_send(Paper::Note(note)).is_ok());
             self.losses.papers.fetch_add(u64::from(!sent), Ordering::Relaxed);
         }
@@ -141,5 +147,10 @@ fn concerns_anvil(event: &Event) -> bool {
 /// Events that wait for the log, and for anvil.
 const NOTES_MAX: usize = 1024;
 const PAPERS_MAX: usize = 2048;
+/// A usual card: names, addresses, log prefix, statistics and the fields of the user database.
+const NOTE_BYTES: usize = 768;
+/// What anvil is told of a card: its fields up to the client's address.
+const PAPER_FIELDS: usize = 6;
+const PAPER_BYTES: usize = 160;
 /// Orders that the core has at once. Only a stop stays there for longer than a step.
 const OPEN_MAX: usize = 128;

@@ -30,16 +30,20 @@ impl Note {
 pub struct NotePool {
     give: Sender<Vec<u8>>,
     take: Receiver<Vec<u8>>,
+    bytes: usize,
+    card_fields: usize,
 }
 
 impl NotePool {
-    /// `notes_max` buffers of [`NOTE_BYTES`]: the most notes that can be on their way.
-    pub fn new(notes_max: usize) -> Self {
+    /// `notes_max` buffers of `bytes`: the most notes that can be on their way. Of each card the
+    /// first `card_fields` are copied.
+    pub fn new(notes_max: usize, bytes: usize, card_fields: usize) -> Self {
+        assert!(card_fields > 0, "a card without its user is nobody's");
         let (give, take) = bounded(notes_max);
         for _ in 0..notes_max {
-            give.try_send(Vec::with_capacity(NOTE_BYTES)).expect("room for each of them");
+            give.try_send(Vec::with_capacity(bytes)).expect("room for each of them");
         }
-        Self { give, take }
+        Self { give, take, bytes, card_fields }
     }
 
     /// Copies a report, or says that every buffer is on its way.
@@ -47,7 +51,7 @@ impl NotePool {
         let mut bytes = self.take.try_recv().ok()?;
         let Report { event, slot, generation, started_us, .. } = *report;
         bytes.clear();
-        bytes.extend_from_slice(report.card.of(arena));
+        bytes.extend_from_slice(head(report.card.of(arena), self.card_fields));
         let card_bytes = bytes.len();
         bytes.extend_from_slice(report.text.of(arena));
         Some(Note { event, slot, generation, started_us, bytes, card_bytes })
@@ -57,14 +61,17 @@ impl NotePool {
     pub fn recycle(&self, note: Note) {
         let mut bytes = note.bytes;
         bytes.clear();
-        bytes.shrink_to(NOTE_BYTES);
+        bytes.shrink_to(self.bytes);
         // The pool has room for all its buffers.
         let _ = self.give.try_send(bytes);
     }
 }
 
-/// A usual card: names, addresses, log prefix, statistics and the fields of the user database.
-const NOTE_BYTES: usize = 768;
+/// The first fields of a card.
+fn head(card: &[u8], fields: usize) -> &[u8] {
+    let mut tabs = card.iter().enumerate().filter(|(_, byte)| **byte == b'\t');
+    tabs.nth(fields - 1).map_or(card, |(at, _)| &card[..at])
+}
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +80,7 @@ mod tests {
 
     #[test]
     fn buffers_run_out_and_come_back() {
-        let pool = NotePool::new(1);
+        let pool = NotePool::new(1, 64, 12);
         let report = Report {
             event: Event::Hibernated,
             slot: 1,
@@ -87,5 +94,13 @@ mod tests {
         assert!(pool.write(&report, b"-abc").is_none(), "there is only one");
         pool.recycle(note);
         assert!(pool.write(&report, b"-abc").is_some());
+    }
+
+    #[test]
+    fn a_card_is_cut_between_fields() {
+        assert_eq!(head(b"a\tb\tc", 2), b"a\tb");
+        assert_eq!(head(b"a\t\tc", 2), b"a\t");
+        assert_eq!(head(b"a\tb", 5), b"a\tb");
+        assert_eq!(head(b"", 1), b"");
     }
 }
