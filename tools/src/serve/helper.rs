@@ -5,6 +5,7 @@
 //! sleeps, keeps every signal but SIGKILL waiting, and dies with its parent.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use nix::sys::prctl::set_pdeathsig;
@@ -22,6 +23,7 @@ impl Helper {
     /// helper shall: the kernel ends it with its parent *thread*.
     pub fn start() -> io::Result<Self> {
         let child = Command::new("/proc/self/exe")
+            .arg0("torpor")
             .args([SUBCOMMAND, &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -205,3 +205,47 @@ fn a_log_that_nobody_reads_stops_nobody() {
     assert!(torpor.wait().success());
     drop(pipe);
 }
+
+/// The worker greets, takes the client and never answers; it is not lost silently.
+fn silent_worker(config: &str) -> Torpor {
+    let torpor = Torpor::start(&format!("[wake]\nack_timeout_ms = 1000\n{config}"));
+    let mut ann = torpor.hibernate("ann", "s1");
+    let master = UnixListener::bind(torpor.dir().join("imap-master")).expect("a worker's socket");
+    ann.write_all(b"DONE\r\n").expect("sent");
+    let (mut worker, _) = master.accept().expect("a wake");
+    worker.write_all(b"VERSION\timap-master\t1\t0\n").expect("greeted");
+    let mut text = Vec::new();
+    ann.read_to_end(&mut text).expect("shut down");
+    assert_eq!(text, b"", "it may not be told anything: the worker may have written");
+    torpor
+}
+
+#[test]
+fn a_lost_client_is_logged_as_dovecot_does() {
+    let torpor = silent_worker("[log]\nlevel = \"debug\"\n");
+    let prefix = format!("imap-hibernate(ann)<{}><s1>: ", torpor.pid());
+    torpor.logged(&format!("{prefix}Debug: Hibernated with no mailbox"), "selected");
+    let error = torpor.logged(&format!("{prefix}Error: Failed to unhibernate client: "), "imap");
+    assert_eq!(error, "Timeout communicating with ");
+    torpor.logged(&format!("{prefix}Info: Disconnected: Failed to "), "client in=0 out=0");
+    assert_eq!(torpor.json(&["stats"])["counters"]["lost"], 1);
+}
+
+#[test]
+fn events_have_dovecots_names_and_fields() {
+    let torpor = silent_worker("[log]\nlevel = \"debug\"\nformat = \"json\"\n");
+    torpor.logged("imap_client_disconnected", "in=0");
+    let events = torpor.log_json();
+    let find = |name: &str| {
+        let found = events.iter().find(|event| event["event"] == name);
+        found.unwrap_or_else(|| panic!("{name} is missing in {events:?}")).clone()
+    };
+    let asleep = find("imap_client_hibernated");
+    assert_eq!((&asleep["user"], &asleep["session"]), (&"ann".into(), &"s1".into()));
+    assert_eq!((&asleep["remote_ip"], &asleep["level"]), (&"192.0.2.7".into(), &"DEBUG".into()));
+    let failed = find("imap_client_unhibernated");
+    assert_eq!(failed["level"], "ERROR");
+    assert!(failed["hibernation_usecs"].as_u64().is_some_and(|us| us >= 1_000_000), "{failed}");
+    assert!(failed["error"].as_str().is_some_and(|text| text.starts_with("Timeout")), "{failed}");
+    assert_eq!(find("imap_client_disconnected")["stats"], "in=0 out=0");
+}

@@ -100,6 +100,12 @@ impl Torpor {
         found.expect("seen above")
     }
 
+    /// All lines of a log of JSON.
+    pub fn log_json(&self) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.dir.path().join("log")).expect("the log");
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
     /// What one of torpor's own commands prints with `--json`.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         self.try_json(arguments).unwrap_or_else(|| panic!("torpor {arguments:?} failed"))
