@@ -141,7 +141,7 @@ impl Default for Hibernate {
             owner: None,
             group: None,
             backlog: 4096,
-            conns_max: 256,
+            conns_max: 1024,
             line_bytes_max: 1 << 20,
             allowed_uids: Vec::new(),
             allowed_gids: Vec::new(),
