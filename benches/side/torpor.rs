@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use torpor::dovecot::Process;
 
-/// A running `torpor serve`. Dropping it ends it.
+/// A running `torpor serve`. Dropping it ends it. Its log lies beside Dovecot's.
 pub struct Torpor {
     process: Process,
 }
@@ -20,13 +20,16 @@ impl Torpor {
     /// # Errors
     /// It could not be started or ended early.
     pub fn start(binary: &Path, base_dir: &Path) -> io::Result<Torpor> {
-        let mut command = Command::new(binary);
-        command.arg("serve").arg("--base-dir").arg(base_dir);
+        let log = base_dir.join("../log/torpor.log");
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec "$1" serve --base-dir "$2" 2> "$3""#, "sh"]);
+        command.arg(binary).arg(base_dir).arg(&log);
         let mut process = Process::spawn(&command)?;
         let deadline = Instant::now() + READY_WITHIN;
         while UnixStream::connect(base_dir.join("imap-hibernate")).is_err() {
             if let Some(status) = process.wait(Duration::ZERO) {
-                return Err(io::Error::other(format!("torpor serve ended: {status}")));
+                let log = std::fs::read_to_string(&log).unwrap_or_default();
+                return Err(io::Error::other(format!("torpor serve ended: {status}: {log}")));
             }
             if Instant::now() > deadline {
                 return Err(io::Error::other("torpor serve opens no imap-hibernate"));
