@@ -88,7 +88,8 @@ pub enum Op {
     SendConn { token: Token, conn: u32, text: Span },
     /// Closes the connection. Nothing may be in flight on it.
     CloseConn { token: Token, conn: u32 },
-    /// Multishot recv, POLL_FIRST, ending by itself after [`CLIENT_RECV_BYTES`] bytes.
+    /// recv with POLL_FIRST of at most [`CLIENT_BUFFER_BYTES`]. The kernel's ring ends it with its
+    /// first completion; a ring that does not (`more`) ends it after [`CLIENT_RECV_BYTES`].
     RecvClient { token: Token, slot: u32 },
     /// Sends without ever waiting (MSG_DONTWAIT); the ring keeps a copy until the completion.
     SendClient { token: Token, slot: u32, text: Span },
@@ -223,7 +224,7 @@ pub const CONN_SEND_BYTES: usize = 512;
 /// Bytes of one [`Op::SendClient`] at most: the longest tag with `OK Idle completed.` and
 /// `+ idling` behind it.
 pub const SEND_BYTES: usize = 256;
-/// Bytes that one multishot arm of a client brings before the kernel ends it, rounded up to
+/// Bytes that one lasting arm of a client brings before the ring ends it, rounded up to
 /// whole buffers of [`CLIENT_BUFFER_BYTES`]. Dovecot's input limit: `DONE CRLF <tag> IDLE CRLF`.
 pub const CLIENT_RECV_BYTES: usize = 141;
 /// Size of one provided buffer.

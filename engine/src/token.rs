@@ -21,7 +21,7 @@ pub enum Kind {
     ConnRecv = 4,
     /// Send on a hibernate connection.
     ConnSend = 5,
-    /// Multishot recv of a sleeping client.
+    /// recv of a sleeping client.
     ClientRecv = 6,
     /// Send to a sleeping client. Its index is the place of the send, not the slot.
     ClientSend = 7,

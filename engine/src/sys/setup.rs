@@ -1,23 +1,15 @@
 //! Making a ring, and finding out by trial what this kernel's rings can do.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
-use io_uring::{IoUring, Probe, cqueue, opcode};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use io_uring::{IoUring, Probe, opcode};
 
 use crate::limits::Limits;
-use crate::ring::{CLIENT_BUFFER_BYTES, CLIENT_RECV_BYTES};
 
-use super::buffers::Buffers;
-use super::sqe;
-
-/// What not every supported kernel has. Without them the ring arms one operation after the other
+/// What not every supported kernel has. Without it the ring arms one operation after the other
 /// instead of one for all; what comes out is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// Multishot recv obeys a limit of bytes per arm (Linux 6.17).
-    pub receive_limit: bool,
     /// Multishot read (Linux 6.7).
     pub read_multishot: bool,
 }
@@ -28,8 +20,7 @@ impl Abilities {
         let ring = IoUring::new(8).map_err(named)?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
-        let read_multishot = probe.is_supported(opcode::ReadMulti::CODE);
-        Ok(Self { receive_limit: obeys_limit(ring)?, read_multishot })
+        Ok(Self { read_multishot: probe.is_supported(opcode::ReadMulti::CODE) })
     }
 }
 
@@ -58,33 +49,14 @@ pub fn build(limits: &Limits) -> io::Result<IoUring> {
     .map_err(named)
 }
 
-/// Completions that may wait at once: of each client a last piece and the end of its arm, or a
-/// send; of each connection a receive and a send; the rest is constant. Beyond the kernel's
-/// maximum the queue may overflow, which ends arms but loses nothing: they are armed again.
+/// Completions that may wait at once: of each client its bytes and the cancel that came too late
+/// for them; of each send its end; of each connection two operations and their cancels; the rest
+/// is constant. Beyond the kernel's maximum the queue may overflow, which ends the lasting
+/// operations but loses nothing: they are armed again.
 fn completions_max(limits: &Limits) -> u32 {
     let clients = limits.slots_max.saturating_mul(ARM_COMPLETIONS);
     let others = limits.sends_in_flight_max + limits.conns_max * 4 + 256;
     clients.saturating_add(others).clamp(SUBMISSIONS * 2, COMPLETIONS_MAX)
-}
-
-/// Twice the bytes of the limit lie ready: the arm must bring them in whole buffers up to the
-/// limit and end. An older kernel refuses the field.
-fn obeys_limit(mut ring: IoUring) -> io::Result<bool> {
-    let buffers = Buffers::new(0, 4, CLIENT_BUFFER_BYTES);
-    buffers.register(&ring.submitter())?;
-    let (near, far) =
-        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-    send(far.as_raw_fd(), &[b'x'; CLIENT_RECV_BYTES * 2], MsgFlags::MSG_DONTWAIT)?;
-    sqe::push(&mut ring, &sqe::receive(near.as_raw_fd(), 0, true));
-    ring.submit_and_wait(1)?;
-    let first = ring.completion().next().map(|entry| (entry.result(), entry.flags()));
-    let (result, flags) = first.ok_or(io::ErrorKind::TimedOut)?;
-    let ended = !cqueue::more(flags);
-    if !ended {
-        // The ring and with it the arm end here; the buffers must not end before.
-        std::mem::forget(buffers);
-    }
-    Ok(result > 0 && ended)
 }
 
 /// io_uring_setup(2) refuses for few reasons, and each has a remedy.
@@ -109,7 +81,7 @@ const OPERATIONS: [(u8, &str); 7] = [
     (opcode::AsyncCancel::CODE, "cancel"),
     (opcode::PollAdd::CODE, "poll"),
     (opcode::Read::CODE, "read"),
-    (opcode::RecvMulti::CODE, "recv"),
+    (opcode::Recv::CODE, "recv"),
     (opcode::RecvMsg::CODE, "recvmsg"),
     (opcode::Send::CODE, "send"),
 ];
@@ -117,5 +89,5 @@ const OPERATIONS: [(u8, &str); 7] = [
 const SUBMISSIONS: u32 = 1024;
 /// IORING_MAX_CQ_ENTRIES.
 const COMPLETIONS_MAX: u32 = 65_536;
-/// A client's line and its end, between two looks of the engine.
+/// A client's bytes, and the cancel that came too late for them.
 const ARM_COMPLETIONS: u32 = 2;

@@ -36,7 +36,7 @@ impl KernelRing {
             Op::RecvClient { token, slot } => {
                 assert_eq!((token.kind(), token.index()), (Kind::ClientRecv, slot));
                 let raw = self.clients.depart(slot);
-                (token, sqe::receive(raw, CLIENT_GROUP, self.abilities.receive_limit))
+                (token, sqe::receive(raw, CLIENT_GROUP))
             }
             Op::SendClient { token, slot, text: span } => {
                 assert_eq!(token.kind(), Kind::ClientSend);
