@@ -145,6 +145,9 @@ impl World {
                 net.clients[client].window = 1 + net.random.below(40) as usize;
             }
             10 if net.strikes(Fault::WatchOverflow, 200) => {
+                // Something is lost by it, or it would be no overflow.
+                let mailbox = net.random.below(net.mailboxes.len() as u64) as usize;
+                net.change(mailbox);
                 net.shared.clear();
                 net.shared.push_back((-1, 0x4000));
             }
@@ -315,7 +318,8 @@ fn is_gone(client: &Client) -> bool {
     client.eof || client.reset || client.owner == Owner::Nobody
 }
 
-fn new_client(net: &mut Net, index: usize) -> Client {
+/// A client with its worker; `index` bounds which of the users it belongs to.
+pub fn new_client(net: &mut Net, index: usize) -> Client {
     let selected = net.random.chance(850);
     let mailbox = net.random.below(net.mailboxes.len() as u64) as usize;
     Client {
