@@ -54,10 +54,19 @@ pub enum Bug {
     AcceptForgotten,
     /// The shared inotify instance is not read again after a read has ended.
     WatchReadForgotten,
+    /// Changed mailboxes go before people who wait.
+    QueueInverted,
+    /// A cancel goes out under the token of its target.
+    CancelSharesToken,
+    /// A client that leaves is told BYE each time something of it ends.
+    ByeTwice,
+    /// The notify descriptor of a hibernation that breaks stays open.
+    RetiredTooLate,
 }
 
 impl Bug {
-    pub const ALL: [Self; 24] = [
+    /// Those that show in any order of wakes: all but [`Bug::QueueInverted`].
+    pub const ALL: [Self; 27] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
         Self::HandedBeforeJoin,
@@ -82,6 +91,9 @@ impl Bug {
         Self::MailboxForgotten,
         Self::AcceptForgotten,
         Self::WatchReadForgotten,
+        Self::CancelSharesToken,
+        Self::ByeTwice,
+        Self::RetiredTooLate,
     ];
 }
 

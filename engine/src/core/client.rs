@@ -38,7 +38,11 @@ impl Core {
             if planted(Bug::CancelMissesTarget) {
                 target = self.token(Kind::Notify, slot);
             }
-            out.ring(Op::Cancel { token: self.token(Kind::CancelRecv, slot), target });
+            let mut token = self.token(Kind::CancelRecv, slot);
+            if planted(Bug::CancelSharesToken) {
+                token = target;
+            }
+            out.ring(Op::Cancel { token, target });
         }
     }
 

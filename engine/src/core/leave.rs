@@ -64,7 +64,11 @@ impl Core {
             return;
         }
         self.wheel.disarm(&mut self.slots, slot);
-        if self.slots[slot].take_bye() && self.may_say_bye(slot) {
+        let owed = match planted(Bug::ByeTwice) {
+            true => self.slots[slot].owes_bye(),
+            false => self.slots[slot].take_bye(),
+        };
+        if owed && self.may_say_bye(slot) {
             let bye: &[u8] = match self.slots[slot].goodbye() {
                 Goodbye::Kicked => b"* BYE User kicked.\r\n",
                 Goodbye::Waited => b"* BYE No worker took this session in time.\r\n",

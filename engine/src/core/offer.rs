@@ -223,6 +223,9 @@ impl Core {
         if slot != NIL && !planted(Bug::SlotKept) {
             self.turn(slot, Event::Withdraw);
             self.unwatch(slot, out);
+            if planted(Bug::RetiredTooLate) {
+                self.slots[slot].clear(Flag::Kept);
+            }
             self.retire(slot, out);
             out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
             self.release(slot);

@@ -28,6 +28,11 @@ impl Core {
                 self.unwatch(slot, out);
                 self.disarm_notify(slot, out);
                 self.queued_ms[slot as usize] = self.now.mono_ms;
+                let class = match class {
+                    Class::Input if planted(Bug::QueueInverted) => Class::Change,
+                    Class::Change if planted(Bug::QueueInverted) => Class::Input,
+                    class => class,
+                };
                 self.queue.push(slot, class, self.slots[slot].user_hash, self.now.mono_ms);
             }
             State::Queued if class == Class::Input => self.queue.promote(slot),
