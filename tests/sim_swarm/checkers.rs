@@ -1,0 +1,294 @@
+//! What must hold, seen from outside: every failure names its invariant in brackets.
+//!
+//! 1 one owner, 2 no byte lost and none twice, 3 nobody told twice, 4 no lost wake, 7 buffers and
+//! 8 places balance, 11 input goes first, 14 nobody is forgotten at the end.
+
+use torpor_handoff::line::MasterRequest;
+
+use crate::session::{Owner, Session, WIDE};
+use crate::world::World;
+
+impl World {
+    /// The engine reads from or writes to a client.
+    pub fn check_hands_off(&mut self, index: u32) {
+        let session = &self.sessions[index as usize];
+        let serial = session.serial;
+        assert_eq!(session.owner, Owner::Engine, "[1] s{serial} is touched");
+        assert!(!session.handed, "[1] s{serial} is touched while a worker may have it");
+        assert!(self.hand_is_off(index), "[1] s{serial} is touched before its worker closed");
+        let now_ms = self.mono_ms;
+        let session = &mut self.sessions[index as usize];
+        if session.asleep_ms.is_none() {
+            (session.asleep_ms, session.beat_ms, session.beats) = (Some(now_ms), now_ms, 0);
+        }
+    }
+
+    /// A client goes to the handoff thread.
+    pub fn check_handed(&mut self, index: u32, parcel: &[u8]) {
+        let session = &mut self.sessions[index as usize];
+        let serial = session.serial;
+        assert_eq!(session.owner, Owner::Engine, "[1] s{serial} is handed on");
+        assert!(!session.handed, "[1] s{serial} is handed on twice");
+        assert_eq!(session.op, None, "[5] s{serial} is handed on with a recv in flight");
+        let user = self.clients[session.client].user;
+        let doomed = session.must_go && !self.orders.is_kicking(user);
+        assert!(!doomed, "[14] s{serial} is handed on after its kick");
+        session.handed = true;
+        let has = |key: &[u8]| parcel.windows(key.len()).any(|at| at == key);
+        if has(b"\tclient_input=") || has(b"\tclient_output=") {
+            return;
+        }
+        let most = self.swarm.limits.handoffs_in_flight_max + OVERTAKERS_MAX;
+        for other in self.sessions.iter_mut().filter(|other| other.live) {
+            let waits = other.owner == Owner::Engine && !other.handed && !other.tried;
+            let spoke = other.got > other.acct && !is_partial(&other.sent[other.acct..other.got]);
+            if waits && spoke && !other.eof {
+                other.overtaken += 1;
+                let serial = other.serial;
+                assert!(other.overtaken <= most, "[11] s{serial} has spoken, and changes go first");
+            }
+        }
+    }
+
+    /// A worker takes a client with this request.
+    pub fn check_taken(&mut self, index: u32, line: &[u8]) {
+        let request = MasterRequest::parse(line).expect("a request that a worker understands");
+        let mut input = Vec::new();
+        request.client_output_into(&mut input);
+        self.hear(index, &input, false);
+        input.clear();
+        request.client_input_into(&mut input);
+        let session = &self.sessions[index as usize];
+        let serial = session.serial;
+        assert_eq!(session.owner, Owner::Engine, "[1] s{serial} has two owners");
+        assert_eq!(session.op, None, "[1] s{serial} is still armed");
+        if session.write_failed {
+            // It has gone, and what it was told last went with it.
+            return;
+        }
+        assert!(session.heard.is_empty(), "[3] s{serial} is left with half a line");
+        let read = &session.sent[session.acct..session.read];
+        let (ours, theirs) = (input.escape_ascii(), read.escape_ascii());
+        assert!(input == read, "[2] s{serial}: the worker gets {ours}, the client said {theirs}");
+        assert_eq!(request.idle_continue, session.idle, "s{serial}: idle-continue");
+        let words = request.line;
+        assert_eq!(words.session, Some(format!("s{serial}").as_bytes()), "[1] somebody else");
+        assert_eq!(words.tag, session.tag, "[3] s{serial} has another tag");
+        assert_eq!(words.multiplex_ostream, session.multiplex);
+        assert_eq!(words.auth_token.is_some(), session.token);
+        assert_eq!(words.peer.map(|peer| peer.ino), Some(u64::from(serial)));
+        assert_eq!(words.state, Some(&b"YmFzZQpC"[..]));
+        assert_eq!(words.userdb_fields, Some(&b"uid=5000\x01tgid=5000"[..]));
+        assert_eq!(words.statistics.is_some(), session.statistics);
+        if let Some(statistics) = words.statistics {
+            let (input, output) = (statistics.input_bytes_extra, statistics.output_bytes_extra);
+            assert_eq!(input, 1000 + session.bytes_in, "s{serial}: bytes answered");
+            assert_eq!(output, 2000 + session.bytes_out, "s{serial}: bytes written");
+        }
+    }
+
+    /// Nobody holds the connection any more. If it was the engine's, there must be a cause.
+    pub fn check_closed(&mut self, index: u32) {
+        let session = &self.sessions[index as usize];
+        let serial = session.serial;
+        assert_eq!(session.op, None, "[6] s{serial} is closed with a recv in flight");
+        assert_ne!(session.owner, Owner::Worker, "[1] s{serial} is closed under its worker");
+        if session.owner == Owner::Nobody && !session.shut {
+            // Its worker let it go, awake.
+            return;
+        }
+        if session.shut || session.eof || session.reset {
+            self.clients[session.client].lives += 1;
+            return;
+        }
+        let given_ms = session.given_ms;
+        let kicked = self.orders.may_kick(self.clients[session.client].user, given_ms);
+        let waited_ms = self.mono_ms - given_ms;
+        let [input_ms, change_ms] = [self.orders.input_wait_ms, self.orders.change_wait_ms];
+        let waited =
+            (input_ms > 0 && waited_ms >= input_ms) || (change_ms > 0 && waited_ms >= change_ms);
+        let told = kicked || waited || self.stopping;
+        // Half a channel switch: no worker could go on from there.
+        let torn = session.multiplex && session.switch > 0 && session.switch < SWITCH.len();
+        assert!(told || torn || session.write_failed, "[1] s{serial} is hung up without cause");
+        let hears = session.window == WIDE && session.heard.is_empty() && !session.cut;
+        assert!(session.byes == 1 || !hears, "[3] s{serial} goes without a BYE");
+        self.clients[session.client].lives += 1;
+    }
+
+    /// The handoff thread has given up.
+    pub fn check_shut(&mut self, index: u32) {
+        let session = &self.sessions[index as usize];
+        let serial = session.serial;
+        assert_eq!(session.owner, Owner::Engine, "[1] s{serial} is shut down under its worker");
+        assert!(session.handed, "[1] s{serial} is shut down in its sleep");
+    }
+
+    /// Bytes reach the client, from the engine or by way of a worker.
+    pub fn hear(&mut self, index: u32, bytes: &[u8], engine: bool) {
+        let session = &mut self.sessions[index as usize];
+        let mut payload = bytes;
+        if engine && session.multiplex {
+            let left = SWITCH.len() - session.switch;
+            let count = left.min(payload.len());
+            let (switch, rest) = payload.split_at(count);
+            assert_eq!(switch, &SWITCH[session.switch..][..count], "the channel is not switched");
+            session.switch += count;
+            payload = rest;
+        }
+        if engine {
+            session.bytes_out += payload.len() as u64;
+        }
+        session.heard.extend_from_slice(payload);
+        while !self.sessions[index as usize].heard.is_empty() && self.understand(index) {}
+    }
+
+    /// The client makes sense of one thing that it was told; `false` when more has to come.
+    fn understand(&mut self, index: u32) -> bool {
+        let session = &mut self.sessions[index as usize];
+        let (serial, heard) = (session.serial, std::mem::take(&mut session.heard));
+        assert_eq!(session.byes, 0, "[3] s{serial} is told something after BYE");
+        let used = if heard.starts_with(BEAT) {
+            self.check_beat(index);
+            BEAT.len()
+        } else if heard.starts_with(b"* BYE ") && heard.ends_with(b"\r\n") {
+            session.byes += 1;
+            heard.len()
+        } else {
+            let tag = session.tag.len();
+            let whole = tag + DONE.len();
+            let is_answer = heard.len() >= whole
+                && heard.starts_with(&session.tag)
+                && heard[tag..].starts_with(DONE);
+            if is_answer {
+                self.check_answer(index);
+                whole
+            } else {
+                let half = is_half(&heard, session);
+                let text = heard.escape_ascii();
+                assert!(half, "[3] s{serial} is told {text}");
+                0
+            }
+        };
+        let mut heard = heard;
+        heard.drain(..used);
+        self.sessions[index as usize].heard = heard;
+        used > 0
+    }
+
+    fn check_beat(&mut self, index: u32) {
+        let session = &mut self.sessions[index as usize];
+        let (serial, interval_ms) = (session.serial, u64::from(session.interval_secs) * 1000);
+        assert!(interval_ms > 0, "[3] s{serial} wants no keepalives");
+        let since_ms = self.mono_ms - session.beat_ms;
+        // The beat before may have been timed by the clock as it was before a jump.
+        let steady = session.beats > 0 && self.jumped_ms + interval_ms + 2000 < session.beat_ms;
+        // With few sends at once a beat waits for its turn, and the next one does not.
+        let few = self.swarm.limits.sends_in_flight_max < self.swarm.limits.slots_max;
+        let slack_ms = 1300 + if few { 4 * self.late_ms + 2000 } else { self.late_ms };
+        let early = steady && since_ms + slack_ms < interval_ms;
+        assert!(!early, "[3] s{serial} gets two keepalives in {since_ms} ms of {interval_ms}");
+        session.beats += 1;
+        session.beat_ms = self.mono_ms;
+    }
+
+    /// `OK Idle completed`: the DONE and the IDLE that it answers are accounted for.
+    fn check_answer(&mut self, index: u32) {
+        let session = &mut self.sessions[index as usize];
+        let serial = session.serial;
+        let read = &session.sent[session.acct..session.read];
+        let answered = done_idle(read);
+        let Some((tag, count)) = answered else {
+            panic!("[3] s{serial} is answered, having said {}", read.escape_ascii());
+        };
+        session.tag.clear();
+        session.tag.extend_from_slice(tag);
+        session.acct += count;
+        session.bytes_in += count as u64;
+    }
+
+    /// A keepalive is long overdue.
+    pub fn check_overdue(&self) {
+        for session in self.sessions.iter().filter(|session| session.live) {
+            let quiet = session.owner == Owner::Engine
+                && !session.handed
+                // Who was away whenever a beat was due has missed it.
+                && !session.tried
+                && !session.eof
+                && session.interval_secs > 0
+                && session.window == WIDE
+                && !session.cut
+                && session.asleep_ms.is_some();
+            let last_ms = session.beat_ms.max(self.jumped_ms);
+            let most_ms = 2 * u64::from(session.interval_secs) * 1000 + 3000 + self.late_ms;
+            let serial = session.serial;
+            let since_ms = self.mono_ms - last_ms;
+            assert!(
+                !quiet || since_ms < most_ms,
+                "[4] s{serial} got no keepalive in {since_ms} ms"
+            );
+        }
+    }
+
+    /// Somebody whom the engine owes something, if there is one.
+    pub fn debt(&self) -> Option<String> {
+        for session in self.sessions.iter().filter(|session| session.live) {
+            if session.owner != Owner::Engine {
+                continue;
+            }
+            let serial = session.serial;
+            let changed =
+                session.mailbox.is_some_and(|number| self.boxes[number].version > session.seen);
+            let spoken = session.pending();
+            let why = if session.eof || session.reset {
+                "has hung up"
+            } else if session.must_go {
+                "was kicked"
+            } else if changed {
+                "has a changed mailbox"
+            } else if !(spoken.is_empty() || session.idle && is_partial(spoken)) {
+                "has spoken"
+            } else if session.handed {
+                "is with the handoff thread"
+            } else {
+                continue;
+            };
+            return Some(format!("[4] s{serial} {why} and is asleep"));
+        }
+        None
+    }
+}
+
+/// A piece of what may come.
+fn is_half(heard: &[u8], session: &Session) -> bool {
+    let answer = heard.len() <= session.tag.len() + DONE.len()
+        && heard.iter().zip(session.tag.iter().chain(DONE)).all(|(one, other)| one == other);
+    answer
+        || BEAT.starts_with(heard)
+        || (heard.starts_with(b"* BYE ") || b"* BYE ".starts_with(heard))
+}
+
+/// A piece of `DONE CR LF`, which decides nothing.
+fn is_partial(bytes: &[u8]) -> bool {
+    let upper = bytes.to_ascii_uppercase();
+    b"DONE\r".starts_with(&upper[..])
+}
+
+/// The tag and the length of a DONE+IDLE at the beginning.
+fn done_idle(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let (done, idle) = (lines.next()?, lines.next()?);
+    if !done.trim_ascii_end().eq_ignore_ascii_case(b"DONE") || !idle.ends_with(b"\n") {
+        return None;
+    }
+    let line = idle.trim_ascii_end();
+    let at = line.iter().position(|byte| *byte == b' ')?;
+    let known = line[at + 1..].eq_ignore_ascii_case(b"IDLE");
+    known.then_some((&line[..at], done.len() + idle.len()))
+}
+
+const BEAT: &[u8] = b"* OK Still here\r\n";
+const DONE: &[u8] = b" OK Idle completed.\r\n+ idling\r\n";
+const SWITCH: [u8; 4] = [3, 0xFE, 0, 0];
+/// Changes that may go before somebody who has spoken: those whose turn had come before.
+const OVERTAKERS_MAX: u32 = 8;

@@ -1,0 +1,296 @@
+//! Mailboxes that change, the notify descriptors of workers, and the shared inotify instance with
+//! its watcher.
+
+use std::collections::VecDeque;
+
+use torpor_engine::drive::Watcher;
+use torpor_engine::watch::{Adopted, Adoption, WATCHES_PER_NOTIFY_MAX, WatchOrder};
+
+use crate::alloc;
+use crate::faults::Fault;
+use crate::world::{File, Shared, SimFd, World, place};
+
+#[derive(Default)]
+pub struct Mailbox {
+    /// Counts changes.
+    pub version: u64,
+    pub changed_us: u64,
+    /// Watches of `new` and `cur` on the shared instance, with their adoptions.
+    watches: [Option<(i32, u32)>; 2],
+}
+
+/// A notify descriptor: an inotify instance of one client's worker.
+#[derive(Clone, Copy)]
+pub struct Notify {
+    pub live: bool,
+    pub refs: u32,
+    pub mailbox: usize,
+    pub session: u32,
+    /// True exactly when there are unread events.
+    pub pending: bool,
+    pub op: Option<u32>,
+    pub pipe: bool,
+    /// The mailbox's version when the watches were added.
+    version: u64,
+}
+
+/// The shared inotify instance.
+#[derive(Default)]
+pub struct SharedWatch {
+    pub queue: VecDeque<(i32, u32)>,
+    last_wd: i32,
+    next_ms: u64,
+}
+
+impl World {
+    pub fn make_notify(&mut self, session: u32) -> u32 {
+        let mailbox = self.sessions[session as usize].mailbox.expect("a mailbox is selected");
+        let pipe = self.random.one_in(16);
+        let version = self.boxes[mailbox].version;
+        let fresh = Notify {
+            live: true,
+            refs: 1,
+            mailbox,
+            session,
+            pending: false,
+            op: None,
+            pipe,
+            version,
+        };
+        let index = place(&mut self.notifies, |notify| notify.live, || fresh);
+        self.notifies[index] = fresh;
+        index as u32
+    }
+
+    pub fn run_boxes(&mut self) {
+        if self.calm || self.mono_ms < self.shared.next_ms {
+            return;
+        }
+        self.shared.next_ms = self.mono_ms + self.random.ms(20, 2 * self.swarm.rest_ms);
+        if self.fault(Fault::WatchOverflow, 10) {
+            self.overflow();
+            return;
+        }
+        let number = self.random.below(self.swarm.boxes) as usize;
+        if self.fault(Fault::WatchIgnored, 10) {
+            self.delete_box(number);
+        } else {
+            self.change(number);
+        }
+    }
+
+    /// Mail is delivered.
+    pub fn change(&mut self, number: usize) {
+        let mailbox = &mut self.boxes[number];
+        mailbox.version += 1;
+        mailbox.changed_us = self.wall_us;
+        let version = mailbox.version;
+        self.tell(|| format!("mailbox {number} changes to {version}"));
+        if let Some((wd, _)) = self.boxes[number].watches[0] {
+            self.shared.queue.push_back((wd, 0x100));
+        }
+        if let Some((wd, _)) = self.boxes[number].watches[1]
+            && self.random.one_in(2)
+        {
+            self.shared.queue.push_back((wd, 0x80));
+        }
+        self.kernel.stir_watch();
+        for index in 0..self.notifies.len() {
+            let notify = &mut self.notifies[index];
+            if notify.live && notify.mailbox == number {
+                notify.pending = true;
+                let op = notify.op;
+                self.kernel.stir(op);
+            }
+        }
+    }
+
+    /// More events than the instance keeps: some mailbox changes and only the overflow is told.
+    fn overflow(&mut self) {
+        let number = self.random.below(self.swarm.boxes) as usize;
+        self.change(number);
+        self.shared.queue.clear();
+        self.shared.queue.push_back((-1, 0x4000));
+        self.kernel.stir_watch();
+        self.tell(|| "the shared instance overflows".to_string());
+    }
+
+    /// The watched directories are deleted.
+    fn delete_box(&mut self, number: usize) {
+        self.change(number);
+        for which in 0..2 {
+            if let Some((wd, _)) = self.boxes[number].watches[which].take() {
+                self.shared.queue.extend([(wd, 0x400), (wd, 0x8000)]);
+            }
+        }
+        self.kernel.stir_watch();
+    }
+
+    /// Adds the watches of an adoption.
+    fn adopt_watches(&mut self, number: usize) -> [i32; WATCHES_PER_NOTIFY_MAX] {
+        let mut wds = [-1; WATCHES_PER_NOTIFY_MAX];
+        // An index file has one watch, a Maildir two.
+        let count = if number.is_multiple_of(3) { 1 } else { 2 };
+        let watches = self.boxes[number].watches.iter_mut().take(count);
+        for (watch, place) in watches.zip(&mut wds) {
+            let (wd, adoptions) = watch.unwrap_or_else(|| {
+                self.shared.last_wd += 1;
+                (self.shared.last_wd, 0)
+            });
+            *watch = Some((wd, adoptions + 1));
+            *place = wd;
+        }
+        wds
+    }
+
+    fn release_watch(&mut self, wd: i32, adoptions: u32) {
+        for mailbox in &mut self.boxes {
+            for watch in &mut mailbox.watches {
+                let Some((known, count)) = *watch else { continue };
+                if known != wd {
+                    continue;
+                }
+                assert!(count >= adoptions, "[8] more adoptions of {wd} are released than made");
+                *watch = (count > adoptions).then_some((wd, count - adoptions));
+                if watch.is_none() {
+                    self.shared.queue.push_back((wd, 0x8000));
+                    self.kernel.stir_watch();
+                }
+                return;
+            }
+        }
+    }
+
+    /// Watches that somebody still holds.
+    pub fn watches(&self) -> usize {
+        self.boxes.iter().flat_map(|mailbox| mailbox.watches).flatten().count()
+    }
+
+    /// The last look of an adoption at the old descriptor and at the directories' times. What it
+    /// cannot see is not owed.
+    fn last_look(&mut self, notify: u32, since_us: u64) -> bool {
+        let Notify { mailbox, session, pending, version, .. } = self.notifies[notify as usize];
+        let entry = &self.boxes[mailbox];
+        let late = entry.version > 0 && entry.changed_us >= since_us;
+        if pending || late {
+            return true;
+        }
+        self.check_unseen(session, version);
+        let seen = &mut self.sessions[session as usize].seen;
+        *seen = (*seen).max(version);
+        false
+    }
+}
+
+/// The simulated watcher.
+pub struct SimWatcher {
+    world: Shared,
+    jobs: Vec<Job>,
+    replies: Vec<(Adopted, Option<SimFd>)>,
+}
+
+struct Job {
+    order: WatchOrder,
+    /// `None` once it is closed.
+    fd: Option<SimFd>,
+    due_ms: u64,
+    /// The watches, once they are on the shared instance.
+    wds: Option<[i32; WATCHES_PER_NOTIFY_MAX]>,
+    /// What the last look at the old descriptor has shown.
+    changed: bool,
+}
+
+impl SimWatcher {
+    pub fn new(world: &Shared) -> Self {
+        Self { world: world.clone(), jobs: Vec::new(), replies: Vec::new() }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.replies.is_empty()
+    }
+
+    pub fn next_ms(&self) -> Option<u64> {
+        self.jobs.iter().map(|job| job.due_ms).min()
+    }
+
+    pub fn run(&mut self) {
+        let mut at = 0;
+        while at < self.jobs.len() {
+            let now_ms = self.world.borrow().mono_ms;
+            if self.jobs[at].due_ms > now_ms {
+                at += 1;
+                continue;
+            }
+            if let Some(reply) = self.work(at) {
+                self.replies.push(reply);
+                self.world.borrow_mut().kernel.ring_bell();
+            }
+        }
+    }
+
+    /// Does the next part of a job that is due; the reply, if that was its last.
+    fn work(&mut self, at: usize) -> Option<(Adopted, Option<SimFd>)> {
+        let WatchOrder::Adopt { slot, generation, since_us, .. } = self.jobs[at].order else {
+            self.jobs.swap_remove(at);
+            return None;
+        };
+        let Some(File::Notify(notify)) = self.jobs[at].fd.as_ref().map(SimFd::file) else {
+            let Job { wds, changed, .. } = self.jobs.swap_remove(at);
+            let outcome = Adoption::Shared { wds: wds.expect("adopted"), changed };
+            return Some((Adopted { slot, generation, outcome }, None));
+        };
+        let mut world = self.world.borrow_mut();
+        let Notify { mailbox, pipe, version, session, .. } = world.notifies[notify as usize];
+        if self.jobs[at].wds.is_some() {
+            self.jobs[at].changed = world.last_look(notify, since_us);
+            drop(world);
+            drop(self.jobs[at].fd.take());
+            self.dawdle(at, mailbox);
+            return None;
+        }
+        if pipe || world.fault(Fault::NotAdopted, 4) {
+            let seen = &mut world.sessions[session as usize].seen;
+            *seen = (*seen).max(version);
+            drop(world);
+            let fd = self.jobs.swap_remove(at).fd;
+            return Some((Adopted { slot, generation, outcome: Adoption::Kept }, fd));
+        }
+        self.jobs[at].wds = Some(world.adopt_watches(mailbox));
+        drop(world);
+        self.dawdle(at, mailbox);
+        None
+    }
+
+    /// Between two parts of an adoption time goes by, and mail may come.
+    fn dawdle(&mut self, at: usize, mailbox: usize) {
+        let mut world = self.world.borrow_mut();
+        let slow = world.fault(Fault::WatcherSlow, 2);
+        self.jobs[at].due_ms = world.mono_ms + if slow { world.random.ms(1, 300) } else { 0 };
+        if world.fault(Fault::ChangeInAdoption, 8) {
+            world.change(mailbox);
+        }
+    }
+}
+
+impl Watcher for SimWatcher {
+    type Descriptor = SimFd;
+
+    fn order(&mut self, order: WatchOrder, notify: Option<SimFd>) {
+        alloc::pause();
+        let mut world = self.world.borrow_mut();
+        world.tell(|| format!("  watcher: {order:?}"));
+        if let WatchOrder::Release { wd, adoptions } = order {
+            assert!(adoptions > 0 && wd >= 0);
+            world.release_watch(wd, adoptions);
+            return;
+        }
+        let slow = world.fault(Fault::WatcherSlow, 2);
+        let due_ms = world.mono_ms + if slow { world.random.ms(1, 300) } else { 0 };
+        let fd = notify.expect("a descriptor comes with the order");
+        self.jobs.push(Job { order, fd: Some(fd), due_ms, wds: None, changed: false });
+    }
+
+    fn adopted(&mut self) -> Option<(Adopted, Option<SimFd>)> {
+        if self.replies.is_empty() { None } else { Some(self.replies.remove(0)) }
+    }
+}

@@ -1,0 +1,73 @@
+//! The simulator: the real core, driver and conversations in a world made of chance.
+//!
+//! ```text
+//! cargo test --release --test sim_swarm                           50,000 seeds, planted bugs
+//! cargo test --release --test sim_swarm -- seed N [--planted BUG] one seed with its trace
+//! cargo test --release --test sim_swarm -- nightly SECONDS        seeds until told
+//! cargo test --release --test sim_swarm -- planted                the planted bugs alone
+//! ```
+//! A seed fails by a panic, of the engine's own asserts or of `checkers.rs`; the run names the
+//! first failing seeds and how often each fault and each pair of state and event occurred.
+
+mod alloc;
+mod checkers;
+mod client;
+mod desk;
+mod faults;
+mod hand;
+mod kernel;
+mod letter;
+mod mailbox;
+mod master;
+mod planted;
+mod random;
+mod reply;
+mod ring;
+mod run;
+mod seed;
+mod session;
+mod submit;
+mod tasks;
+mod worker;
+mod world;
+
+use std::any::Any;
+use std::process::ExitCode;
+
+use torpor_engine::planted::Bug;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+fn main() -> ExitCode {
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| word != "--nocapture").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["seed", number] => one(number, None),
+        ["seed", number, "--planted", name] => one(number, Some(name)),
+        ["nightly", secs] => run::nightly(secs.parse().expect("nightly SECONDS")),
+        ["planted"] => run::planted(),
+        ["seeds", count] => run::seeds(count.parse().expect("seeds COUNT")),
+        _ => run::all(),
+    }
+}
+
+/// Replays one seed with its trace.
+fn one(number: &str, name: Option<&str>) -> ExitCode {
+    let number = number.parse().expect("seed N");
+    let bug = name.map(|name| {
+        let found = planted::bugs().find(|bug| format!("{bug:?}") == name);
+        found.unwrap_or_else(|| panic!("no such bug; there are {:?}", Bug::ALL))
+    });
+    let ran = seed::run(number, bug, true);
+    println!("seed {number}: {} ticks, {} lives", ran.ticks, ran.lives);
+    ExitCode::SUCCESS
+}
+
+/// What a panic said.
+pub fn words(panic: &Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+    text.unwrap_or_else(|| "a panic without words".to_string())
+}
