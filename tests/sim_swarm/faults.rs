@@ -112,6 +112,8 @@ pub struct Swarm {
     pub sq: u32,
     pub cq: u32,
     pub buffers: u32,
+    /// True when an armed recv of a client goes on after its first completion.
+    pub lasting: bool,
     /// Longest pause between ticks, milliseconds.
     pub pace_ms: u32,
     /// Longest pause between two deeds of a client or worker, milliseconds.
@@ -141,6 +143,7 @@ impl Swarm {
             sq: random.pick(&[2, 4, 16, 64]),
             cq: random.pick(&[1, 2, 4, 8, 16, 64]),
             buffers: random.range(1, 8),
+            lasting: random.one_in(2),
             pace_ms: random.pick(&[4, 16, 40]),
             rest_ms: random.pick(&[1000, 3000, 8000]),
             knobs: Self::knobs(random),

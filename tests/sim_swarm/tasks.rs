@@ -124,6 +124,7 @@ impl World {
         }
     }
 
+    /// As the kernel's ring, one completion an arm; or, in some seeds, a ring whose arms last.
     pub fn run_client(&mut self, id: u32, session: u32) -> bool {
         loop {
             let entry = &self.sessions[session as usize];
@@ -151,10 +152,12 @@ impl World {
             }
             let short = self.fault(Fault::ReadShort, 3);
             let most = if short { self.random.range(1, 20) as usize } else { CLIENT_BUFFER_BYTES };
+            let lasting = self.swarm.lasting;
+            let limit = if lasting { CLIENT_RECV_BYTES } else { CLIENT_BUFFER_BYTES };
             let armed = &mut self.kernel.ops[id as usize];
-            let count = unread.min(most).min(CLIENT_RECV_BYTES - armed.got);
+            let count = unread.min(most).min(limit - armed.got);
             armed.got += count;
-            let full = armed.got == CLIENT_RECV_BYTES;
+            let goes_on = lasting && armed.got < limit;
             let mut cqe = Cqe::plain(armed.token, count as i32);
             self.kernel.buffers -= 1;
             cqe.provided = true;
@@ -164,7 +167,7 @@ impl World {
             let bytes = std::mem::take(&mut entry.sent);
             cqe.data = self.kernel.keep(&bytes[from..from + count]);
             self.sessions[session as usize].sent = bytes;
-            if !self.bring(id, cqe, !full) {
+            if !self.bring(id, cqe, goes_on) {
                 return false;
             }
         }
