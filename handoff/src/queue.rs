@@ -54,6 +54,7 @@ pub struct Queue {
     place: Vec<u8>,
     key_ms: Vec<u64>,
     arrived_ms: Vec<u64>,
+    /// End of its last rest; 0: it has not rested since it arrived.
     until_ms: Vec<u64>,
     user_hash: Vec<u32>,
     /// Virtual finish per class and user.
@@ -91,6 +92,7 @@ impl Queue {
         self.arrived_ms[at] = arrived_ms;
         self.user_hash[at] = user_hash;
         if !again {
+            self.until_ms[at] = 0;
             self.charge(slot, class);
         }
         self.enter(slot, class, READY);
@@ -139,9 +141,7 @@ impl Queue {
         while let Some(slot) = self.resting.first()
             && self.until_ms[slot as usize] <= now_ms
         {
-            let class = class_of(self.place[slot as usize]);
-            self.leave(slot);
-            self.enter(slot, class, READY);
+            self.end_rest(slot);
         }
         let slot = self.ready[0].first().or_else(|| self.ready[1].first())?;
         let class = class_of(self.place[slot as usize]);
@@ -149,6 +149,20 @@ impl Queue {
         self.place[slot as usize] = place_of(class, GRANTED);
         assert!(!self.contains(slot));
         Some(slot)
+    }
+
+    /// True when a slot that is waiting or granted has rested since it arrived.
+    pub fn has_rested(&self, slot: u32) -> bool {
+        assert!(self.class(slot).is_some(), "slot {slot} was never pushed");
+        self.until_ms[slot as usize] > 0
+    }
+
+    /// Ends all rests: whoever rested for the others' sake is ready now.
+    pub fn end_rests(&mut self) {
+        while let Some(slot) = self.resting.first() {
+            self.end_rest(slot);
+        }
+        assert_eq!(self.next_rest_ms(), None);
     }
 
     /// True exactly when the slot is ready or resting.
@@ -191,6 +205,12 @@ impl Queue {
     /// Arrival of the one that has waited longest.
     pub fn oldest_ms(&self) -> Option<u64> {
         self.waiting.first().map(|slot| self.arrived_ms[slot as usize])
+    }
+
+    fn end_rest(&mut self, slot: u32) {
+        let class = class_of(self.place[slot as usize]);
+        self.leave(slot);
+        self.enter(slot, class, READY);
     }
 
     fn charge(&mut self, slot: u32, class: Class) {

@@ -133,6 +133,14 @@ impl Bench {
         })
     }
 
+    /// Something happens in the directory under this watch.
+    fn change(&mut self, wd: i32) {
+        let mut event = [0; 32];
+        event[..4].copy_from_slice(&wd.to_ne_bytes());
+        event[12..16].copy_from_slice(&16_u32.to_ne_bytes());
+        self.receive(Token::new(Kind::Watch, 0, 0), &event, None, true);
+    }
+
     /// Ends the recv that a wake cancels, and returns the request line.
     fn join(&mut self, recv: Token) -> String {
         let cancel = Token::new(Kind::CancelRecv, recv.generation(), recv.index());
@@ -178,10 +186,7 @@ fn done_wakes_with_the_bytes_as_they_came() {
 fn a_changed_mailbox_wakes_once_and_a_refusal_is_retried() {
     let mut bench = Bench::new();
     let (slot, recv) = bench.hibernate(LINE, WDS);
-    let mut event = [0; 32];
-    event[..4].copy_from_slice(&1_i32.to_ne_bytes());
-    event[12..16].copy_from_slice(&16_u32.to_ne_bytes());
-    bench.receive(Token::new(Kind::Watch, 0, 0), &event, None, true);
+    bench.change(1);
     assert_eq!(bench.orders().count(), 2, "both watches are released");
     assert!(!bench.join(recv).contains("client_input"));
     bench.reply(recv, Outcome::Refused);
@@ -335,4 +340,29 @@ fn a_worker_that_dies_before_the_last_plus_keeps_its_client() {
     assert!(bench.ops().any(|op| matches!(op, Op::CloseConn { .. })));
     let counters = bench.core.counters();
     assert_eq!((counters.hibernated, counters.conns, counters.cold_blocks_used), (0, 0, 0));
+}
+
+#[test]
+fn after_a_long_outage_nobody_rests_for_long_or_alone() {
+    let mut bench = Bench::new();
+    let clients = [[1, 2, -1, -1], [3, 4, -1, -1]].map(|wds| bench.hibernate(LINE, Some(wds)).1);
+    bench.change(1);
+    bench.change(3);
+    for pause_ms in [0, 60_000] {
+        bench.now.mono_ms += pause_ms;
+        bench.step();
+        for recv in clients {
+            bench.join(recv);
+            bench.reply(recv, Outcome::Refused);
+        }
+    }
+    // The second slot rests for 969 ms, the first for 1000.
+    bench.now.mono_ms += 969;
+    bench.step();
+    bench.join(clients[1]);
+    bench.reply(clients[1], Outcome::Taken);
+    assert_eq!(bench.core.state(clients[0].index()), State::Joining, "its rest is over too");
+    bench.join(clients[0]);
+    bench.reply(clients[0], Outcome::Taken);
+    assert_eq!(bench.core.counters().unhibernated, 2);
 }

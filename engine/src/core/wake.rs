@@ -140,6 +140,10 @@ impl Core {
         assert_ne!(self.slots[slot].cold, NIL);
         self.window.taken(self.now.mono_ms);
         self.moved_ms = self.now.mono_ms;
+        if self.queue.has_rested(slot) {
+            // Somebody who came back was taken: the workers are well again, so nobody rests.
+            self.queue.end_rests();
+        }
         self.counters.unhibernated += 1;
         let cause = self.cause(slot);
         self.report(Said::Unhibernated(cause), slot, out);
@@ -192,19 +196,18 @@ impl Core {
             // The workers run, and refuse this one: waiting longer changes nothing.
             return self.give_up(slot, out);
         }
-        self.queue.rest(slot, now_ms + self.rest_ms(slot, outcome, waited_ms));
+        self.queue.rest(slot, now_ms + self.rest_ms(slot, waited_ms));
         self.arm_client(slot, out);
         self.arm_beat(slot);
     }
 
-    /// Doubles by itself: as long again as half of what it has waited already. The slot number
-    /// spreads those who came together.
-    fn rest_ms(&self, slot: u32, outcome: Outcome, waited_ms: u64) -> u64 {
-        let most_ms = match outcome {
-            // The others' fault, and soon over: nobody waits for long after a worker's return.
-            Outcome::Unsent(_) => self.knobs.retry_ms_max.min(UNSENT_REST_MS_MAX),
-            _ => self.knobs.retry_ms_max,
-        };
+    /// Doubles by itself: as long again as half of what it has waited already, up to one second,
+    /// so that nobody waits for long after a worker's return. Where so many wait that this would
+    /// keep the workers busy with refusing, each rests for longer. The slot number spreads those
+    /// who came together.
+    fn rest_ms(&self, slot: u32, waited_ms: u64) -> u64 {
+        let crowd_ms = u64::from(self.queue.len()) * OFFER_MS;
+        let most_ms = crowd_ms.max(REST_MS_MAX).min(self.knobs.retry_ms_max);
         let least_ms = self.knobs.retry_ms_min.min(most_ms);
         assert!(least_ms > 0, "without a rest a refusal would spin");
         assert!(least_ms <= most_ms);
@@ -274,7 +277,9 @@ impl Core {
     }
 }
 
-/// Longest rest of a client that was never sent.
-const UNSENT_REST_MS_MAX: u64 = 1000;
+/// Longest rest while few wait; half of what the promise of two seconds allows.
+const REST_MS_MAX: u64 = 1000;
+/// Those who rest come back at one in this time altogether: 50 a second.
+const OFFER_MS: u64 = 20;
 /// Actions after which a sweep leaves the rest to the next one.
 const GIVE_UPS_ACTIONS_MAX: usize = 4096;

@@ -64,6 +64,10 @@ impl Model {
         Some(slot)
     }
 
+    fn end_rests(&mut self) {
+        self.waiting.iter_mut().for_each(|item| item.until_ms = None);
+    }
+
     fn remove(&mut self, slot: u32) {
         take(&mut self.waiting, slot);
         take(&mut self.granted, slot);
@@ -85,7 +89,7 @@ fn agrees_with_the_model() {
             now_ms += random.below(60);
             let slot = random.below(24) as u32;
             let known = queue.class(slot).is_some();
-            match random.below(8) {
+            match random.below(9) {
                 0..=2 if !queue.contains(slot) => {
                     let class = if random.below(2) == 0 { Class::Input } else { Class::Change };
                     let old = model.granted.iter().find(|item| item.slot == slot);
@@ -106,6 +110,10 @@ fn agrees_with_the_model() {
                 5 if random.below(4) == 0 => {
                     queue.remove(slot);
                     model.remove(slot);
+                }
+                5 if random.below(4) == 0 => {
+                    queue.end_rests();
+                    model.end_rests();
                 }
                 6 => assert_eq!(queue.pop(now_ms), model.pop(now_ms), "seed {seed}"),
                 _ => {}
@@ -168,6 +176,22 @@ fn a_retry_keeps_its_place() {
     queue.push(0, Class::Input, 9, 0);
     queue.rest(0, 50);
     assert_eq!(queue.pop(50), Some(0), "it is not charged a second time");
+}
+
+#[test]
+fn who_has_rested_is_known_until_it_comes_anew() {
+    let mut queue = Queue::new(4);
+    queue.push(0, Class::Input, 9, 5);
+    assert!(!queue.has_rested(0));
+    queue.rest(0, 50);
+    queue.end_rests();
+    assert_eq!(queue.pop(10), Some(0), "its rest was ended early");
+    assert!(queue.has_rested(0));
+    queue.push(0, Class::Input, 9, 5);
+    assert!(queue.has_rested(0), "the same wake, again");
+    queue.remove(0);
+    queue.push(0, Class::Input, 9, 70);
+    assert!(!queue.has_rested(0), "another wake");
 }
 
 struct Random(u64);
