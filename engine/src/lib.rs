@@ -23,6 +23,7 @@ pub mod token;
 // Where clients and their words are kept.
 pub mod cold;
 pub mod mailboxes;
+pub mod near;
 pub mod slots;
 
 // When and why they stir.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::near::BuildNear;
 use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::slots::Slots;
@@ -14,7 +15,7 @@ use crate::watch::WATCHES_PER_NOTIFY_MAX;
 /// All mailboxes that somebody sleeps on.
 pub struct Mailboxes {
     entries: slab::Slab<Mailbox>,
-    by_watch: HashMap<i32, u32>,
+    by_watch: HashMap<i32, u32, BuildNear>,
     /// Entries whose sleepers are owed a wake and still linked, first and last.
     changed: u32,
     changed_last: u32,
@@ -41,7 +42,10 @@ impl Mailboxes {
     /// Room for `max` mailboxes; nothing is allocated afterwards.
     pub fn new(max: u32) -> Self {
         let entries = slab::Slab::with_capacity(max as usize);
-        let by_watch = HashMap::with_capacity(2 * WATCHES_PER_NOTIFY_MAX * max as usize);
+        let by_watch = HashMap::with_capacity_and_hasher(
+            2 * WATCHES_PER_NOTIFY_MAX * max as usize,
+            BuildNear::default(),
+        );
         Self { entries, by_watch, changed: NIL, changed_last: NIL }
     }
 
