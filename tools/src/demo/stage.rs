@@ -36,6 +36,9 @@ impl Stage {
         options.users = clients + 1;
         options.hibernate_timeout_secs = HIBERNATE_SECS;
         options.imap_process_limit = clients + 64;
+        // A uid of its own, so that nobody else's mail shares its inotify instances.
+        options.mail_uid = MAIL_UID_FIRST + std::process::id() % MAIL_UIDS;
+        options.mail_gid = options.mail_uid;
         let dovecot = Dovecot::start(&options)?;
         let torpor = start_torpor(&dovecot)?;
         let stage = Self { torpor, dovecot, awake_max: awake_max(), clients };
@@ -107,4 +110,7 @@ fn awake_max() -> u32 {
 
 /// Seconds of idling after which Dovecot hibernates.
 pub const HIBERNATE_SECS: u32 = 2;
+/// Above the ranges of people and packages, below those of containers.
+const MAIL_UID_FIRST: u32 = 61_184;
+const MAIL_UIDS: u32 = 335;
 const START_WITHIN: Duration = Duration::from_secs(10);
