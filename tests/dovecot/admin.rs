@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use torpor::dovecot::{Dovecot, Mailbox, Options, Torpor, Version};
 
 use crate::fleet::{
-    Fleet, Sleeper, alone, each, everybody_answers, nobody_lost, torpor, wait_asleep,
+    Fleet, Sleeper, alone, each, everybody_answers, nobody_lost, quiet, torpor, wait_asleep,
 };
 
 #[test]
@@ -39,7 +39,7 @@ fn dovecot24_who_and_kick() {
 
 /// Twelve sleepers, all of whom `doveadm who` shows, and none that has gone.
 fn registered(version: Version) -> (Dovecot, Torpor, Vec<Sleeper>) {
-    let dovecot = Dovecot::start(&Options::new(version)).expect("a private Dovecot starts");
+    let dovecot = Dovecot::start(&quiet(version)).expect("a private Dovecot starts");
     let torpor = torpor(&dovecot, "");
     let mut sleepers = Fleet { tls_every: 3, ..Fleet::plain(12) }.launch(&dovecot);
     wait_asleep(&dovecot);
@@ -113,7 +113,7 @@ fn dovecot24_reloads_stops_and_starts_under_sleepers() {
 /// Five hundred plaintext clients sleep through a reload, a stop and a start.
 fn under_sleepers(version: Version) {
     let _alone = alone();
-    let options = Options { users: 500, ..Options::new(version) };
+    let options = Options { users: 500, ..quiet(version) };
     let mut dovecot = Dovecot::start(&options).expect("a private Dovecot starts");
     let _torpor = torpor(&dovecot, "");
     let mut sleepers = Fleet::plain(500).launch(&dovecot);

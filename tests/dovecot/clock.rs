@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use torpor::dovecot::{Dovecot, Mailbox, Options, Version};
 
-use crate::fleet::{Fleet, alone, each, nobody_lost, torpor, wait_asleep};
+use crate::fleet::{Fleet, alone, each, nobody_lost, quiet, torpor, wait_asleep};
 
 #[test]
 fn dovecot23_announces_mail_that_came_just_before() {
@@ -21,7 +21,7 @@ fn dovecot24_announces_mail_that_came_just_before() {
 /// Mail 0.1 to 0.9 s before the moment of hibernation is announced, fifty of fifty.
 fn late_mail(version: Version) {
     let _alone = alone();
-    let dovecot = Dovecot::start(&Options::new(version)).expect("a private Dovecot starts");
+    let dovecot = Dovecot::start(&quiet(version)).expect("a private Dovecot starts");
     let _torpor = torpor(&dovecot, "");
     let fleet = Fleet { tls_every: 3, ..Fleet::plain(50) };
     let mut sleepers = fleet.launch(&dovecot);

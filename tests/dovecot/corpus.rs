@@ -7,7 +7,7 @@ use std::thread;
 
 use torpor::dovecot::{Dovecot, Options, Version};
 
-use crate::fleet::torpor;
+use crate::fleet::{quiet, torpor};
 use crate::play::play;
 use crate::script::{Script, corpus};
 
@@ -66,7 +66,7 @@ fn difference(expected: &[String], shown: &[String]) -> String {
 
 /// Two runs on Dovecots that never hibernate agree, so a difference elsewhere means something.
 fn the_scripts_are_deterministic(version: Version) {
-    let options = Options { hibernate_timeout_secs: 0, users: 300, ..Options::new(version) };
+    let options = Options { hibernate_timeout_secs: 0, users: 300, ..quiet(version) };
     let one = Dovecot::start(&options).expect("a private Dovecot starts");
     let two = Dovecot::start(&options).expect("a private Dovecot starts");
     compare(&one, &two, false, false);
@@ -84,7 +84,7 @@ fn dovecot24_plays_the_corpus_alike_twice() {
 }
 /// Hibernated in torpor, every script shows the client what it shows without hibernation.
 fn a_sleeper_sees_the_same(version: Version, tls: bool) {
-    let awake = Options { hibernate_timeout_secs: 0, users: 300, ..Options::new(version) };
+    let awake = Options { hibernate_timeout_secs: 0, users: 300, ..quiet(version) };
     let reference = Dovecot::start(&awake).expect("a private Dovecot starts");
     let sleepy = Options { hibernate_timeout_secs: 1, ..awake };
     let subject = Dovecot::start(&sleepy).expect("a private Dovecot starts");

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use torpor::dovecot::{Client, Dovecot, Options, Torpor, raise_open_files};
+use torpor::dovecot::{Client, Dovecot, Options, Torpor, Version, raise_open_files};
 
 /// One client in IDLE.
 pub struct Sleeper {
@@ -123,6 +123,11 @@ pub fn wait_asleep(dovecot: &Dovecot) {
         assert!(Instant::now() < deadline, "still awake: {left:?}\nlast logged: {tail:#?}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Dovecots for tests in which nobody may hear an unexpected word: keepalives once a day.
+pub fn quiet(version: Version) -> Options {
+    Options { idle_notify_secs: 86_400, ..Options::new(version) }
 }
 
 /// The torpor under test, beside `dovecot`.

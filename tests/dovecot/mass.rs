@@ -7,7 +7,7 @@ use std::time::Duration;
 use torpor::dovecot::{Client, Dovecot, Mailbox, Options, Version};
 
 use crate::fleet::{
-    Fleet, Opened, Sleeper, alone, each, everybody_answers, nightly, nobody_lost, torpor,
+    Fleet, Opened, Sleeper, alone, each, everybody_answers, nightly, nobody_lost, quiet, torpor,
     wait_asleep,
 };
 
@@ -24,7 +24,7 @@ fn dovecot24_wakes_hundreds_for_every_reason() {
 fn hundreds(version: Version) {
     let _alone = alone();
     let count = if nightly() { 1000 } else { 500 };
-    let options = Options { users: count, ..Options::new(version) };
+    let options = Options { users: count, ..quiet(version) };
     let dovecot = Dovecot::start(&options).expect("a private Dovecot starts");
     let _torpor = torpor(&dovecot, "");
     let opened = |number| match Reason::of(number) {

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use torpor::dovecot::{Dovecot, Mailbox, Options, Version};
+use torpor::dovecot::{Dovecot, Mailbox, Version};
 
 use crate::fake::{Fake, Manner};
 use crate::fleet::{
-    Fleet, Sleeper, alone, each, everybody_answers, nightly, nobody_lost, torpor, wait_asleep,
+    Fleet, Sleeper, alone, each, everybody_answers, nightly, nobody_lost, quiet, torpor,
+    wait_asleep,
 };
 
 #[test]
@@ -28,7 +29,7 @@ fn dovecot24_workers_are_absent() {
 fn absent(version: Version) {
     let half = Duration::from_secs(if nightly() { 30 } else { 5 });
     let _alone = alone();
-    let dovecot = Dovecot::start(&Options::new(version)).expect("a private Dovecot starts");
+    let dovecot = Dovecot::start(&quiet(version)).expect("a private Dovecot starts");
     let _torpor = torpor(&dovecot, "");
     let mut sleepers = Fleet { tls_every: 3, ..Fleet::plain(60) }.launch(&dovecot);
     wait_asleep(&dovecot);
@@ -58,7 +59,7 @@ fn dovecot24_workers_behave_otherwise() {
 /// One after the other, every manner in which a client remains torpor's.
 fn otherwise(version: Version) {
     let _alone = alone();
-    let dovecot = Dovecot::start(&Options::new(version)).expect("a private Dovecot starts");
+    let dovecot = Dovecot::start(&quiet(version)).expect("a private Dovecot starts");
     let _torpor = torpor(&dovecot, "");
     let mut sleepers = Fleet { tls_every: 3, ..Fleet::plain(30) }.launch(&dovecot);
     for manner in Manner::RETRIED {
@@ -90,7 +91,7 @@ fn dovecot24_worker_keeps_a_client_and_says_nothing() {
 /// The client is held until the limit, then shut down and logged; the others do not notice.
 fn kept(version: Version) {
     let _alone = alone();
-    let dovecot = Dovecot::start(&Options::new(version)).expect("a private Dovecot starts");
+    let dovecot = Dovecot::start(&quiet(version)).expect("a private Dovecot starts");
     let torpor = torpor(&dovecot, "[wake]\nack_timeout_ms = 3000\n");
     let mut sleepers = Fleet::plain(10).launch(&dovecot);
     wait_asleep(&dovecot);
