@@ -1,0 +1,1 @@
+//! Loads an IMAP server with clients that idle, and shows what they saw.

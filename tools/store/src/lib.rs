@@ -1,0 +1,1 @@
+//! Maildir++ mailboxes with an index of UIDs, flags and modseqs that survives a crash.
