@@ -34,3 +34,5 @@
 //! away or been handed over, with 1 when it could not serve it at all; the reason is on
 //! descriptor 2. SIGTERM makes it say `* BYE Server shutting down.` and end with 0. It never
 //! shuts down a client that it has handed over.
+
+pub mod mail;

@@ -1,0 +1,94 @@
+//! BODY[…]: which bytes of a message a section names (RFC 3501 section 6.4.5).
+
+use imap_codec::imap_types::core::AString;
+use imap_codec::imap_types::fetch::{Part as Path, Section};
+
+use super::header::{fields, header_length};
+use super::tree::{Kind, Part, Tree};
+use super::wire::Slices;
+
+/// The bytes of a section; `None`, which is NIL, if the message has no such part. The tree is
+/// asked for only when a part number is given.
+pub fn section<'a, 't>(
+    text: &'a [u8],
+    tree: impl FnOnce() -> &'t Tree,
+    section: Option<&Section<'_>>,
+) -> Option<Slices<'a>> {
+    let Some(section) = section else { return Some(Slices(vec![text])) };
+    let (path, what) = take_apart(section);
+    let (header, body) = match path {
+        None => text.split_at(header_length(text)),
+        Some(path) => {
+            let tree = tree();
+            let part = find(tree, path)?;
+            let part = match what {
+                What::Mime | What::Whole => part,
+                _ if part.kind == Kind::Message => &tree.0[part.children[0]],
+                _ => return None,
+            };
+            let of = |(from, to): (super::tree::Place, super::tree::Place)| &text[from.at..to.at];
+            (of(part.header), of(part.body))
+        }
+    };
+    Some(match what {
+        What::Header | What::Mime => Slices(vec![header]),
+        What::Fields(names) => subset(header, |name| is_one_of(name, names)),
+        What::FieldsNot(names) => subset(header, |name| !is_one_of(name, names)),
+        What::Text | What::Whole => Slices(vec![body]),
+    })
+}
+
+enum What<'a> {
+    Fields(&'a [AString<'a>]),
+    FieldsNot(&'a [AString<'a>]),
+    Header,
+    Mime,
+    Text,
+    Whole,
+}
+
+fn take_apart<'a>(section: &'a Section<'a>) -> (Option<&'a Path>, What<'a>) {
+    match section {
+        Section::Header(path) => (path.as_ref(), What::Header),
+        Section::HeaderFields(path, names) => (path.as_ref(), What::Fields(names.as_ref())),
+        Section::HeaderFieldsNot(path, names) => (path.as_ref(), What::FieldsNot(names.as_ref())),
+        Section::Mime(path) => (Some(path), What::Mime),
+        Section::Part(path) => (Some(path), What::Whole),
+        Section::Text(path) => (path.as_ref(), What::Text),
+    }
+}
+
+/// Walks part numbers. Part 1 of a message that is no multipart is its body.
+fn find<'t>(tree: &'t Tree, path: &Path) -> Option<&'t Part> {
+    let mut numbers = path.0.as_ref().iter().map(|number| number.get() as usize - 1);
+    let mut part = of_message(tree, &tree.0[0], numbers.next()?)?;
+    for number in numbers {
+        part = match part.kind {
+            Kind::Message => of_message(tree, &tree.0[part.children[0]], number)?,
+            Kind::Multipart => &tree.0[*part.children.get(number)?],
+            Kind::Leaf | Kind::Opaque => return None,
+        };
+    }
+    Some(part)
+}
+
+fn of_message<'t>(tree: &'t Tree, message: &'t Part, number: usize) -> Option<&'t Part> {
+    match message.kind {
+        Kind::Multipart => message.children.get(number).map(|child| &tree.0[*child]),
+        _ => (number == 0).then_some(message),
+    }
+}
+
+fn is_one_of(name: &[u8], names: &[AString<'_>]) -> bool {
+    names.iter().any(|wanted| wanted.as_ref().eq_ignore_ascii_case(name))
+}
+
+/// The fields that are wanted, in the header's order, and the blank line, which is always there.
+fn subset(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Slices<'_> {
+    let named = fields(header).filter(|field| !field.name.is_empty() && wanted(field.name));
+    let blank: &[u8] = b"\r\n";
+    Slices(named.map(|field| field.whole).chain([blank]).collect())
+}
+
+#[cfg(test)]
+mod tests;
