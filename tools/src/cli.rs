@@ -1,15 +1,18 @@
 //! What can be typed.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{BASE_DIR, control_path};
+use crate::config::{self, BASE_DIR, control_path};
 use crate::control;
 use crate::demo::{self, DemoOptions};
 use crate::doctor::{self, DoctorOptions};
+use crate::front::hash::Cost;
+use crate::front::{self, passwd};
 use crate::serve::{self, ServeOptions};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
@@ -22,7 +25,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Holds the hibernated clients of a Dovecot
+    /// Holds hibernated clients: those of a Dovecot, or with --maildir its own
     Serve(ServeArgs),
     /// Lists the clients that are asleep
     Who {
@@ -49,8 +52,17 @@ enum Command {
     Doctor(DoctorArgs),
     /// Shows what happens, with servers and clients of its own in a temporary folder
     Demo(DemoArgs),
+    /// Makes a line for the users file of `serve --maildir`
+    Passwd {
+        user: String,
+        /// What it costs to check the password, for us and for whoever steals the file
+        #[arg(long, value_enum, default_value_t = Cost::Default)]
+        cost: Cost,
+    },
     #[command(hide = true, name = "anvil-pid")]
     AnvilPid { parent: u32 },
+    #[command(hide = true, name = front::SUBCOMMAND)]
+    Front(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -58,12 +70,32 @@ struct ServeArgs {
     /// Configuration file [default: /etc/torpor.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Dovecot's base_dir, instead of the configuration's
+    /// Folder of the sockets: Dovecot's base_dir, instead of the configuration's
     #[arg(long, value_name = "DIR")]
     base_dir: Option<PathBuf>,
+    /// Serve the mail in DIR/USER without Dovecot
+    #[arg(long, value_name = "DIR")]
+    maildir: Option<PathBuf>,
+    /// Who may log in there: lines that `torpor passwd` makes
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// Where mail clients connect to [default: 127.0.0.1:1143]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Listen off loopback although nothing is encrypted
+    #[arg(long)]
+    insecure_plaintext: bool,
     /// Print the effective configuration and end
     #[arg(long)]
     check: bool,
+}
+
+impl From<ServeArgs> for ServeOptions {
+    fn from(args: ServeArgs) -> Self {
+        let ServeArgs { config, base_dir, maildir, users, listen, insecure_plaintext, check } =
+            args;
+        Self { config, base_dir, maildir, users, listen, insecure_plaintext, check }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -108,9 +140,12 @@ struct PlaceArgs {
     /// Control socket [default: torpor.sock in the base_dir]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Dovecot's base_dir
+    /// Its base_dir
     #[arg(long, value_name = "DIR", default_value = BASE_DIR)]
     base_dir: PathBuf,
+    /// The folder that it serves without Dovecot
+    #[arg(long, value_name = "DIR", conflicts_with = "base_dir")]
+    maildir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -118,16 +153,18 @@ struct PlaceArgs {
 
 impl PlaceArgs {
     fn path(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| control_path(&self.base_dir))
+        let own = self.maildir.as_deref().map(config::Front::base_dir_of);
+        let base_dir = own.as_ref().unwrap_or(&self.base_dir);
+        self.socket.clone().unwrap_or_else(|| control_path(base_dir))
     }
 }
 
 /// Runs what was typed.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(ServeArgs { config, base_dir, check }) => {
-            serve::run(&ServeOptions { config, base_dir, check })
-        }
+        Command::Serve(args) => serve::run(&args.into()),
+        Command::Front(args) => front::run(&args.into()),
+        Command::Passwd { user, cost } => print(passwd::line(&user, cost)),
         Command::Who { user, place } => print(control::who(&place.path(), user, place.json)),
         Command::Kick { user, session, place } => {
             let kicked = control::kick(&place.path(), user, session, place.json);

@@ -4,6 +4,7 @@
 //! names file, line and key. docs/OPERATIONS.md lists the keys.
 
 mod error;
+mod front;
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::probe::DESCRIPTORS_RESERVE;
 
 pub use error::ConfigError;
+pub use front::Front;
 pub use parts::{Anvil, Control, Hibernate, Level, Log, LogFormat, Metrics, Sleep, Wake};
 
 /// The whole configuration.
@@ -31,6 +33,7 @@ pub struct Config {
     pub control: Control,
     pub log: Log,
     pub metrics: Metrics,
+    pub front: Front,
 }
 
 impl Config {
@@ -60,15 +63,30 @@ impl Config {
         Ok(config)
     }
 
-    /// The same with another `base_dir`, as on the command line.
+    /// The same after `change`, which is what the command line says.
     ///
     /// # Errors
-    /// The folder is not absolute, or too long for the name of a socket.
-    pub fn with_base_dir(mut self, base_dir: &Path) -> Result<Self, ConfigError> {
-        self.base_dir = base_dir.to_owned();
-        let checked = self.check();
-        checked.map_err(|(_, why)| ConfigError::value(Path::new("--base-dir"), "", "", why))?;
+    /// Names the key whose value cannot work.
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
+        change(&mut self);
+        self.settle();
+        let checked = self.check().and_then(|()| self.front.check_whole());
+        checked.map_err(|(key, why)| ConfigError::value(Path::new("options"), "", key, why))?;
         Ok(self)
+    }
+
+    /// What nobody has set follows from `front.maildir`: with mail homes of its own, torpor has a
+    /// folder of its own, no Dovecot to talk to, and nobody else who may hibernate clients.
+    fn settle(&mut self) {
+        let Some(maildir) = &self.front.maildir else { return };
+        if self.base_dir == Path::new(BASE_DIR) {
+            self.base_dir = Front::base_dir_of(maildir);
+        }
+        if self.hibernate == Hibernate::default() {
+            self.hibernate.mode = 0o600;
+            self.hibernate.owner = self.front.user.clone();
+        }
+        self.anvil.enabled = false;
     }
 
     /// The engine's bounds for `slots_max` clients (see [`Config::slots_max`]).
@@ -139,6 +157,7 @@ impl Config {
             ("[control]", reloaded.control != new.control),
             ("[log]", reloaded.log != new.log),
             ("[metrics]", reloaded.metrics != new.metrics),
+            ("[front]", reloaded.front != new.front),
         ];
         parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -152,6 +171,7 @@ impl Config {
         self.anvil = fixed.anvil;
         self.control = fixed.control;
         self.metrics = fixed.metrics;
+        self.front = fixed.front;
         self.log.format = fixed.log.format;
         self.hibernate = Hibernate {
             conn_timeout_ms: new.hibernate.conn_timeout_ms,
@@ -184,11 +204,8 @@ impl Config {
             ("version_timeout_ms", self.wake.version_timeout_ms, 100, 3_600_000),
             ("ack_timeout_ms", self.wake.ack_timeout_ms, 1_000, 86_400_000),
         ];
-        for (key, value, least, most) in ranges {
-            if !(least..=most).contains(&value) {
-                return Err((key, format!("{value} is out of range: {least} to {most}")));
-            }
-        }
+        within(&ranges)?;
+        self.front.check()?;
         let slots = self.limits(self.sleep.slots_max.unwrap_or(SLOTS_DEFAULT));
         let named = |error: torpor_engine::limits::LimitError| {
             (error.field, format!("{} is out of range: {}", error.value, error.why))
@@ -209,6 +226,7 @@ impl Default for Config {
             control: Control::default(),
             log: Log::default(),
             metrics: Metrics::default(),
+            front: Front::default(),
         }
     }
 }
@@ -216,6 +234,17 @@ impl Default for Config {
 /// Where the control socket of the torpor that serves `base_dir` lies, unless configured.
 pub fn control_path(base_dir: &Path) -> PathBuf {
     base_dir.join("torpor.sock")
+}
+
+/// The first key whose value lies outside of its bounds.
+fn within(ranges: &[(&'static str, u64, u64, u64)]) -> Result<(), (&'static str, String)> {
+    let out = ranges.iter().find(|(_, value, least, most)| !(least..=most).contains(&value));
+    match out {
+        Some((key, value, least, most)) => {
+            Err((key, format!("{value} is out of range: {least} to {most}")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

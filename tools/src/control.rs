@@ -9,5 +9,5 @@ mod table;
 mod types;
 
 pub use ask::{Asked, Console, kick, stats, who};
-pub use serve::{Service, open};
+pub use serve::{Service, converse, named, open, say};
 pub use types::{Client, Done, Reply, Request, Stats};

@@ -31,13 +31,16 @@ pub struct DoctorOptions {
 /// # Errors
 /// torpor's own configuration cannot be read.
 pub fn run(options: &DoctorOptions) -> io::Result<(String, bool)> {
-    let mut config = Config::load(options.config.as_deref()).map_err(io::Error::other)?;
-    if let Some(base_dir) = &options.base_dir {
-        config = config.with_base_dir(base_dir).map_err(io::Error::other)?;
-    }
-    if options.socket.is_some() {
-        config.control.path.clone_from(&options.socket);
-    }
+    let config = Config::load(options.config.as_deref()).map_err(io::Error::other)?;
+    let config = config.with(|config| {
+        if let Some(base_dir) = &options.base_dir {
+            config.base_dir.clone_from(base_dir);
+        }
+        if options.socket.is_some() {
+            config.control.path.clone_from(&options.socket);
+        }
+    });
+    let config = config.map_err(io::Error::other)?;
     let host = Host::raise();
     let mut findings = here::host(&config, &host);
     findings.extend(here::sockets(&config));

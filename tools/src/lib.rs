@@ -1,7 +1,8 @@
 //! The `torpor` program, and what it shares with the tests and benches.
 //!
 //! Reading order: `cli` (what can be typed), `config`, `serve` (bring-up of the engine), `desk`
-//! (what surrounds the engine thread), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`.
+//! (what surrounds the engine thread), `front` (logins and workers of our own), `log`, `anvil`,
+//! `control`, `metrics`, `doctor`, `demo`.
 
 pub mod anvil;
 pub mod card;
@@ -12,6 +13,7 @@ pub mod demo;
 pub mod desk;
 pub mod doctor;
 pub mod dovecot;
+pub mod front;
 pub mod log;
 pub mod metrics;
 pub mod serve;

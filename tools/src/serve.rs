@@ -5,42 +5,27 @@
 
 mod around;
 mod engine;
+mod front;
 mod handoff;
 mod helper;
 mod host;
+mod options;
+mod orphans;
 mod porter;
 mod signals;
 mod supervise;
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::log::Logger;
+
+use front::FrontKeeper;
 
 pub use helper::run as run_helper;
 pub use host::{Host, Judgement};
-
-/// What `torpor serve` was told.
-#[derive(Clone, Debug)]
-pub struct ServeOptions {
-    pub config: Option<PathBuf>,
-    /// Instead of the configuration's.
-    pub base_dir: Option<PathBuf>,
-    /// Print the effective configuration and end.
-    pub check: bool,
-}
-
-impl ServeOptions {
-    fn load(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::load(self.config.as_deref())?;
-        if let Some(base_dir) = &self.base_dir {
-            config = config.with_base_dir(base_dir)?;
-        }
-        Ok(config)
-    }
-}
+pub use options::ServeOptions;
 
 /// Serves until it is told to stop. Exit codes: 0 told to, 1 could not start or broke.
 pub fn run(options: &ServeOptions) -> ExitCode {
@@ -83,6 +68,7 @@ fn serve(
     signals: &signals::Signals,
     logger: &Logger,
 ) -> io::Result<()> {
+    let mut front = FrontKeeper::open(options, &config)?;
     if !signals.wait_for_dir(&config.base_dir)? {
         return Ok(());
     }
@@ -99,8 +85,12 @@ fn serve(
         env!("CARGO_PKG_VERSION"),
         served.display()
     );
+    if let Some(front) = &mut front {
+        front.start()?;
+        tracing::info!("mail clients connect to {}", front.address());
+    }
     let reload = || options.load();
-    supervise::supervise(parts, config, signals, logger, &reload)
+    supervise::supervise(parts, front, config, signals, logger, &reload)
 }
 
 fn check(mut config: Config, host: &Host) -> ExitCode {

@@ -28,12 +28,20 @@ impl Console {
     /// # Errors
     /// Says which socket it was, and that nobody serves there.
     pub fn connect(path: &Path) -> io::Result<Self> {
+        Self::connect_within(path, TIMEOUT)
+    }
+
+    /// The same for one that may not be waited for longer than `within`, at each step.
+    ///
+    /// # Errors
+    /// As [`Console::connect`].
+    pub fn connect_within(path: &Path, within: Duration) -> io::Result<Self> {
         let stream = UnixStream::connect(path).map_err(|error| {
             let text = format!("{}: {error} (is torpor serve running?)", path.display());
             io::Error::new(error.kind(), text)
         })?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(within))?;
+        stream.set_write_timeout(Some(within))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
@@ -87,7 +95,7 @@ pub fn kick(
         return Ok((count, pretty(&serde_json::json!({ "kicked": count }))?));
     }
     let sessions = if count == 1 { "session" } else { "sessions" };
-    Ok((count, format!("{count} sleeping {sessions} of {} kicked\n", table::safe(&named))))
+    Ok((count, format!("{count} {sessions} of {} kicked\n", table::safe(&named))))
 }
 
 /// The state of the engine, as a table or as JSON.

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use torpor_engine::limits::Limits;
 use torpor_handoff::line::escape_into;
 use tracing_appender::non_blocking::ErrorCounter;
 
+use super::ask::{Asked, Console};
 use super::types::{Done, Reply, Request, Stats};
 use crate::config::Config;
 use crate::desk::{Gauges, Losses, Orders, listed};
@@ -27,6 +29,8 @@ pub struct Service {
     pub limits: Limits,
     pub base_dir: String,
     pub started: Instant,
+    /// The control socket of the front, where there is one.
+    pub front: Option<PathBuf>,
 }
 
 /// Opens the socket that the configuration names.
@@ -45,7 +49,7 @@ pub fn open(config: &Config, service: Service) -> io::Result<Station> {
         move || Some(place.clone()),
         move |stream| {
             // Whoever asked has gone; nobody else cares.
-            let _ = service.serve(&stream);
+            let _ = converse(&stream, |request, out| service.carry_out(request, out));
         },
     )
 }
@@ -62,7 +66,20 @@ impl Service {
             counters: named(&counters),
             limits: named(&self.limits()),
             losses: named(&self.lost()),
+            front: self.front_counts(),
         }
+    }
+
+    /// The front's half of an answer; nothing where there is no front, or none at the moment.
+    pub fn ask_front(&self, request: &Request) -> Asked {
+        let Some(path) = &self.front else { return Asked::default() };
+        let asked = Console::connect_within(path, FRONT_WITHIN).and_then(|mut it| it.ask(request));
+        asked.unwrap_or_default()
+    }
+
+    /// The front's gauges and totals.
+    pub fn front_counts(&self) -> BTreeMap<String, u64> {
+        self.ask_front(&Request::Stats {}).stats.map(|stats| stats.counters).unwrap_or_default()
     }
 
     /// Bounds that were reserved at start.
@@ -87,49 +104,40 @@ impl Service {
         ]
     }
 
-    fn serve(&self, stream: &UnixStream) -> io::Result<()> {
-        let mut out = BufWriter::new(stream);
-        for line in lines(stream, REQUEST_BYTES_MAX)? {
-            let end = match serde_json::from_slice(&line) {
-                Ok(request) => self.carry_out(request, &mut out)?,
-                Err(error) => Reply::Error(format!("request: {error}")),
-            };
-            say(&mut out, &end)?;
-            out.flush()?;
-        }
-        Ok(())
-    }
-
     /// Says everything but the last reply, which it returns.
-    fn carry_out(&self, request: Request, out: &mut impl Write) -> io::Result<Reply> {
+    fn carry_out(&self, request: Request, out: &mut dyn Write) -> io::Result<Reply> {
+        let mut awake = 0;
         let result = match request {
             Request::Who { user } => return self.who(user.as_deref(), out),
             Request::Kick { user, session } => {
+                let kick = Request::Kick { user: user.clone(), session: session.clone() };
+                awake = self.ask_front(&kick).count;
                 let session = session.as_deref().map(escaped);
                 self.orders.kick(&escaped(&user), session.as_deref())
             }
-            Request::Stats {} => {
-                say(out, &Reply::Stats(Box::new(self.stats())))?;
-                Ok(1)
-            }
+            Request::Stats {} => Ok(say(out, &Reply::Stats(Box::new(self.stats())))?),
         };
         Ok(match result {
-            Ok(count) => Reply::Done(Done { count }),
+            Ok(count) => Reply::Done(Done { count: count + awake }),
             Err(error) => Reply::Error(error.to_string()),
         })
     }
 
-    fn who(&self, user: Option<&str>, out: &mut impl Write) -> io::Result<Reply> {
+    fn who(&self, user: Option<&str>, out: &mut dyn Write) -> io::Result<Reply> {
+        let awake = self.ask_front(&Request::Who { user: user.map(str::to_owned) }).clients;
+        let mut count = 0;
+        for client in awake {
+            count += say(out, &Reply::Client(Box::new(client)))?;
+        }
         let user = user.map(escaped);
-        let (mut count, mut cursor) = (0, Some(0));
+        let mut cursor = Some(0);
         while let Some(at) = cursor {
             let page = match self.orders.who(at, user.clone().map(Into::into)) {
                 Ok(page) => page,
                 Err(error) => return Ok(Reply::Error(error.to_string())),
             };
             for sleeper in page.sleepers() {
-                say(out, &Reply::Client(Box::new(sleeper.into())))?;
-                count += 1;
+                count += say(out, &Reply::Client(Box::new(sleeper.into())))?;
             }
             cursor = page.answer.cursor;
         }
@@ -137,12 +145,33 @@ impl Service {
     }
 }
 
-fn say(out: &mut impl Write, reply: &Reply) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, reply)?;
-    out.write_all(b"\n")
+/// Reads requests from a connection until it ends. `carry_out` says everything but the last reply,
+/// which it returns.
+pub fn converse(
+    stream: &UnixStream,
+    carry_out: impl Fn(Request, &mut dyn Write) -> io::Result<Reply>,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(stream);
+    for line in lines(stream, REQUEST_BYTES_MAX)? {
+        let end = match serde_json::from_slice(&line) {
+            Ok(request) => carry_out(request, &mut out)?,
+            Err(error) => Reply::Error(format!("request: {error}")),
+        };
+        say(&mut out, &end)?;
+        out.flush()?;
+    }
+    Ok(())
 }
 
-fn named(values: &[(&str, u64)]) -> BTreeMap<String, u64> {
+/// Says one line, and how many that were.
+pub fn say(mut out: &mut dyn Write, reply: &Reply) -> io::Result<u64> {
+    serde_json::to_writer(&mut out, reply)?;
+    out.write_all(b"\n")?;
+    Ok(1)
+}
+
+/// Values by name.
+pub fn named(values: &[(&str, u64)]) -> BTreeMap<String, u64> {
     values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
 
@@ -153,4 +182,6 @@ fn escaped(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// An operator waits no longer for a front that hangs.
+const FRONT_WITHIN: Duration = Duration::from_secs(2);
 const REQUEST_BYTES_MAX: u64 = 64 << 10;

@@ -7,18 +7,27 @@ use super::types::{Client, Stats};
 /// One line a sleeper, as `ss` and `who` print them.
 pub fn who(clients: &[Client], now_us: u64) -> String {
     let mut table = plain(&["USER", "STATE", "ASLEEP", "MAILBOX", "REMOTE", "SESSION"]);
+    let mut awake = 0;
     for client in clients {
-        let asleep = now_us.saturating_sub(client.hibernated_us) / 1_000_000;
+        let asleep = match client.hibernated_us {
+            0 => {
+                awake += 1;
+                String::new()
+            }
+            since_us => duration(now_us.saturating_sub(since_us) / 1_000_000),
+        };
         table.add_row([
             safe(&client.user),
             safe(&client.state),
-            duration(asleep),
+            asleep,
             safe(&client.mailbox),
             safe(&client.remote_ip),
             safe(&client.session),
         ]);
     }
-    format!("{}\n{} asleep\n", trimmed(&table), clients.len())
+    let asleep = clients.len() - awake;
+    let awake = if awake > 0 { format!(", {awake} awake") } else { String::new() };
+    format!("{}\n{asleep} asleep{awake}\n", trimmed(&table))
 }
 
 /// One line a value.
@@ -30,6 +39,9 @@ pub fn stats(stats: &Stats) -> String {
     }
     for (name, value) in &stats.counters {
         table.add_row([name.clone(), value.to_string()]);
+    }
+    for (name, value) in &stats.front {
+        table.add_row([format!("front {name}"), value.to_string()]);
     }
     for (name, value) in &stats.limits {
         table.add_row([format!("limit {name}"), value.to_string()]);
@@ -87,6 +99,7 @@ mod tests {
             slot: 0,
             generation: 1,
             hibernated_us: 1_000_000,
+            pid: None,
         }
     }
 

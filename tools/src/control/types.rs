@@ -38,8 +38,8 @@ pub struct Done {
     pub count: u64,
 }
 
-/// One sleeper.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// One sleeper, or one client of the built-in worker that is awake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Client {
     pub user: String,
     pub session: String,
@@ -49,16 +49,19 @@ pub struct Client {
     pub local_port: String,
     pub remote_ip: String,
     pub remote_port: String,
-    /// `given`, `asleep`, `queued`, `joining` or `handed`.
+    /// `given`, `asleep`, `queued`, `joining` or `handed`; `awake` with a worker of our own.
     pub state: String,
     pub slot: u32,
     pub generation: u32,
-    /// Microseconds since the epoch.
+    /// Microseconds since the epoch; 0: it is awake.
     pub hibernated_us: u64,
+    /// Its worker's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
 }
 
-/// The state of the engine.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// The state of the engine, and of the front if there is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Stats {
     pub version: String,
     pub pid: u32,
@@ -69,6 +72,9 @@ pub struct Stats {
     pub limits: BTreeMap<String, u64>,
     /// Log events, log lines and anvil events that were dropped.
     pub losses: BTreeMap<String, u64>,
+    /// Workers, logins, failures and so on of the built-in worker's front.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub front: BTreeMap<String, u64>,
 }
 
 impl From<Sleeper> for Client {
@@ -86,6 +92,7 @@ impl From<Sleeper> for Client {
             slot,
             generation,
             hibernated_us: started_us,
+            pid: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The engine's counters under Prometheus' conventions: base units, `_total`, few labels.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -74,8 +75,35 @@ impl Collector for Values {
         counter(out, "watch_events", "Mailbox events", now.watch_events)?;
         counter(out, "watch_overflows", "Mailbox event queue overflows", now.watch_overflows)?;
         counter(out, "starved", "Receives without a free buffer", now.starved)?;
-        counters(out, "dropped", "Log and anvil entries dropped", "what", &self.0.lost())
+        counters(out, "dropped", "Log and anvil entries dropped", "what", &self.0.lost())?;
+        front(out, &self.0.front_counts())
     }
+}
+
+/// The front's, if there is one: gauges, then totals by what happened.
+fn front(out: &mut DescriptorEncoder<'_>, counts: &BTreeMap<String, u64>) -> fmt::Result {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let value = |name: &str| counts.get(name).copied().unwrap_or_default();
+    gauge(out, "workers", "Clients that are awake, each with its worker", value("workers"))?;
+    gauge(out, "unauthenticated", "Connections that have not logged in", value("waiting"))?;
+    gauge(out, "addresses_banned", "Addresses turned away for now", value("banned"))?;
+    let logins = [("taken", value("logins")), ("failed", value("failures"))];
+    counters(out, "logins", "Passwords that were right and wrong", "result", &logins)?;
+    let refused = ["displaced", "crowd", "banned", "time", "bytes", "full"];
+    let refused = refused.map(|reason| match reason {
+        "displaced" => (reason, value(reason)),
+        _ => (reason, value(&format!("refused_{reason}"))),
+    });
+    counters(out, "connections_refused", "Connections ended before login", "reason", &refused)?;
+    let started = [
+        ("login", value("workers_fresh")),
+        ("wake", value("workers_woken")),
+        ("failed", value("workers_unstarted")),
+    ];
+    counters(out, "workers_started", "Worker processes", "cause", &started)?;
+    counter(out, "workers_broken", "Workers that crashed", value("workers_broken"))
 }
 
 fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -12,6 +12,7 @@ use crate::anvil;
 use crate::config::Config;
 use crate::control::{self, Service};
 use crate::desk::{DeskEnds, start_clerk};
+use crate::front;
 use crate::log::Logger;
 use crate::metrics;
 use crate::station::Station;
@@ -41,6 +42,7 @@ impl Around {
             limits,
             base_dir: config.base_dir.display().to_string(),
             started: Instant::now(),
+            front: config.front.maildir.as_ref().map(|_| front::control_path(&config.base_dir)),
         };
         let mut threads = vec![start_clerk(ends.notes.clone(), ends.pool.clone())?];
         let mut stations = vec![control::open(config, service.clone())?];

@@ -78,12 +78,13 @@ impl Porter {
     }
 }
 
-/// Workers reach the socket through Dovecot's internal group, if it exists.
+/// Dovecot's workers reach the socket through its internal group, if it exists.
 fn place_of(config: &Config) -> io::Result<Place> {
     let hibernate = &config.hibernate;
     let group = match &hibernate.group {
         Some(name) => Some(gid_of(name)?),
-        None => gid_of(DOVECOT_GROUP).ok(),
+        None if config.front.maildir.is_none() => gid_of(DOVECOT_GROUP).ok(),
+        None => None,
     };
     Ok(Place {
         path: config.hibernate_path(),

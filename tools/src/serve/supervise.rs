@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::around::Around;
 use super::engine::Parts;
+use super::front::FrontKeeper;
 use super::helper::Helper;
 use super::signals::{Asked, Signals};
 use crate::config::{Config, ConfigError};
@@ -16,6 +17,7 @@ use crate::log::Logger;
 /// Keeps watch until the engine has ended: told to by a signal, or broken.
 pub fn supervise(
     parts: Parts,
+    mut front: Option<FrontKeeper>,
     mut config: Config,
     signals: &Signals,
     logger: &Logger,
@@ -36,19 +38,34 @@ pub fn supervise(
                 stopping = true;
                 tracing::info!(event = "stopping", "stopping: BYE to every sleeper");
                 porter.leave();
+                if let Some(front) = &front {
+                    front.stop(&[helper.pid()]);
+                }
                 ends.orders.stop().map_err(io::Error::other)?;
             }
-            Some(Asked::Reload) => reload(&mut config, load, &ends, logger),
+            Some(Asked::Reload) => {
+                reload(&mut config, load, &ends, logger);
+                if let Some(front) = &front {
+                    front.reload();
+                }
+            }
             None => {}
         }
         if looked.elapsed() >= Duration::from_millis(LOOK_MS.into()) && !stopping {
             looked = Instant::now();
             porter.look();
+            if let Some(front) = &mut front {
+                front.look(&[helper.pid()]);
+            }
             revive(&mut helper, &around.anvil_pid);
             told.tell(&ends, logger);
         }
     }
     porter.leave();
+    if let Some(front) = front {
+        front.stop(&[helper.pid()]);
+        front.join(&[helper.pid()]);
+    }
     let result = engine.join();
     drop(ends);
     around.end();
