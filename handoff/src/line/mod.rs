@@ -14,6 +14,7 @@ mod field;
 mod handshake;
 mod hibernate;
 mod output;
+mod render;
 mod reply;
 mod request;
 mod statistics;

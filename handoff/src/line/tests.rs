@@ -96,6 +96,27 @@ fn parses_every_dialect() {
 }
 
 #[test]
+fn renders_the_line_that_dovecot_renders() {
+    // Byte for byte what 2.3 and 2.4.1 wrote: the order of the keys is theirs as well.
+    for line in [LINE_2_2, LINE_2_3, LINE_2_4_1, LINE_2_4_3] {
+        let mut parsed = HibernateLine::parse(line).unwrap();
+        let mut out = Vec::new();
+        parsed.render(&mut out);
+        assert_eq!(out.pop(), Some(b'\n'));
+        if line == LINE_2_4_3 {
+            // The shortened line has three of the eleven keys; all of them come out.
+            assert_eq!(HibernateLine::parse(&out).unwrap(), parsed);
+        } else {
+            assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(line));
+        }
+        parsed.tag = b"";
+        out.clear();
+        parsed.render(&mut out);
+        assert_eq!(HibernateLine::parse(out.trim_ascii_end()).unwrap(), parsed);
+    }
+}
+
+#[test]
 fn hands_back_the_line_that_stock_hands_back() {
     // The words of the hand-back after mail arrived, in the order of the hibernate line.
     let wakeup = Wakeup {
