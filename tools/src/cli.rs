@@ -14,6 +14,7 @@ use crate::doctor::{self, DoctorOptions};
 use crate::front::hash::Cost;
 use crate::front::{self, passwd};
 use crate::serve::{self, ServeOptions};
+use crate::worker::{self, WorkerArgs};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
 #[derive(Debug, Parser)]
@@ -63,6 +64,8 @@ enum Command {
     AnvilPid { parent: u32 },
     #[command(hide = true, name = front::SUBCOMMAND)]
     Front(ServeArgs),
+    #[command(hide = true)]
+    Worker(WorkerArgs),
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +179,7 @@ pub fn run() -> ExitCode {
             demo::run(DemoOptions { dovecot, clients, quick, json })
         }
         Command::AnvilPid { parent } => serve::run_helper(parent),
+        Command::Worker(args) => worker::run(args),
     }
 }
 

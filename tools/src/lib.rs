@@ -19,3 +19,4 @@ pub mod metrics;
 pub mod serve;
 pub mod socket;
 pub mod station;
+pub mod worker;

@@ -34,5 +34,36 @@
 //! away or been handed over, with 1 when it could not serve it at all; the reason is on
 //! descriptor 2. SIGTERM makes it say `* BYE Server shutting down.` and end with 0. It never
 //! shuts down a client that it has handed over.
+//!
+//! # Reading order
+//! [`run`] (the two ways to begin), [`session`] (one client), `command` (what it may say),
+//! [`sync`](mod@sync) and [`view`] (what it is told, what it knows), [`intake`] and [`link`] (how it
+//! is read), `hibernate`, [`unhibernate`], `resume` and [`state`] (how it sleeps).
 
+pub mod account;
+mod command;
+mod encode;
+mod end;
+mod features;
+mod hibernate;
+pub mod intake;
+mod limits;
+pub mod link;
+mod log;
 pub mod mail;
+mod ranges;
+mod reply;
+mod resume;
+pub mod run;
+mod selected;
+pub mod session;
+pub mod state;
+mod stop;
+mod sync;
+pub mod unhibernate;
+pub mod view;
+mod watch;
+
+pub use account::{Account, Options};
+pub use end::End;
+pub use run::{Login, RunError, run_fresh, run_woken};

@@ -1,0 +1,116 @@
+//! Telling the client what others have done, at the moments when it may be told.
+
+use std::io::{self, Write};
+
+use crate::encode::{FetchShape, fetch_flags, flag_lists, vanished};
+use crate::end::{End, Trouble};
+use crate::features::Features;
+use crate::ranges::Ranges;
+use crate::selected::Selected;
+
+/// What may be said now.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    pub features: Features,
+    /// False in FETCH, STORE and SEARCH by sequence number: a client that has more commands on the
+    /// way would take the wrong message (RFC 3501, 7.4.1).
+    pub expunges: bool,
+    /// UIDs of messages whose present flags the client knows already.
+    pub known: &'a Ranges,
+}
+
+impl Selected {
+    /// Takes in what the store knows and tells it; true if there was anything to tell. Streams: a
+    /// list of any length costs no memory here beyond the ranges of a VANISHED.
+    pub fn sync(&mut self, out: &mut impl Write, telling: Telling<'_>) -> Result<bool, Trouble> {
+        let uid_validity = self.mailbox.uid_validity();
+        self.mailbox.refresh()?;
+        if self.mailbox.uid_validity() != uid_validity {
+            return Err(End::Inconsistent("UIDVALIDITY changed, please reconnect").into());
+        }
+        self.claim_recent()?;
+        if self.is_current() {
+            return Ok(false);
+        }
+        if telling.expunges {
+            self.tell_expunges(out, telling.features)?;
+        }
+        self.tell_keywords(out)?;
+        self.tell_flags(out, telling)?;
+        self.tell_arrivals(out)?;
+        Ok(true)
+    }
+
+    /// \Recent belongs to the first session that hears of a message.
+    pub(crate) fn claim_recent(&mut self) -> Result<(), Trouble> {
+        if self.examine {
+            return Ok(());
+        }
+        if let Some(claimed) = self.mailbox.claim_recent()? {
+            self.view.recent.push(claimed);
+        }
+        Ok(())
+    }
+
+    fn is_current(&self) -> bool {
+        self.view.modseq == self.mailbox.highest_modseq()
+            && self.view.uid_next == self.mailbox.uid_next()
+            && self.view.uids.len() == self.mailbox.messages().len()
+    }
+
+    fn tell_expunges(&mut self, out: &mut impl Write, features: Features) -> io::Result<()> {
+        let mut rest = self.mailbox.messages();
+        let mut gone = Ranges::default();
+        let mut kept = 0;
+        for at in 0..self.view.uids.len() {
+            let uid = self.view.uids[at];
+            while rest.first().is_some_and(|message| message.uid < uid) {
+                rest = &rest[1..];
+            }
+            if rest.first().is_some_and(|message| message.uid == uid) {
+                self.view.uids[kept] = uid;
+                kept += 1;
+            } else if features.qresync {
+                gone.push(uid..=uid);
+            } else {
+                write!(out, "* {} EXPUNGE\r\n", kept + 1)?;
+            }
+        }
+        self.view.uids.truncate(kept);
+        vanished(out, "", &gone)
+    }
+
+    pub(crate) fn tell_keywords(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let keywords = self.mailbox.keywords();
+        if keywords.len() > self.view.keywords {
+            flag_lists(out, keywords, self.examine)?;
+        }
+        self.view.keywords = keywords.len();
+        Ok(())
+    }
+
+    fn tell_flags(&mut self, out: &mut impl Write, telling: Telling<'_>) -> io::Result<()> {
+        let (keywords, view) = (self.mailbox.keywords(), &self.view);
+        let shape = FetchShape::flags(telling.features);
+        for (sequence, message) in view.present(self.mailbox.messages()) {
+            if message.modseq > view.modseq && !telling.known.contains(message.uid) {
+                let is_recent = view.is_recent(message.uid);
+                fetch_flags(out, sequence, message, is_recent, keywords, shape)?;
+            }
+        }
+        self.view.modseq = self.mailbox.highest_modseq();
+        Ok(())
+    }
+
+    fn tell_arrivals(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let messages = self.mailbox.messages();
+        let first = messages.partition_point(|message| message.uid < self.view.uid_next);
+        self.view.uid_next = self.mailbox.uid_next();
+        if first == messages.len() {
+            return Ok(());
+        }
+        self.view.uids.extend(messages[first..].iter().map(|message| message.uid));
+        write!(out, "* {} EXISTS\r\n", self.view.count())?;
+        write!(out, "* {} RECENT\r\n", self.view.recent_count())
+    }
+}
