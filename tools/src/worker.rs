@@ -25,13 +25,13 @@ pub struct WorkerArgs {
     /// Descriptor 0 is a connection to imap-master
     #[arg(long)]
     woken: bool,
-    #[arg(long, required_unless_present = "woken")]
+    #[arg(long, required_unless_present = "woken", allow_hyphen_values = true)]
     user: Option<String>,
-    #[arg(long, required_unless_present = "woken")]
+    #[arg(long, required_unless_present = "woken", allow_hyphen_values = true)]
     home: Option<PathBuf>,
-    #[arg(long, required_unless_present = "woken")]
+    #[arg(long, required_unless_present = "woken", allow_hyphen_values = true)]
     session: Option<String>,
-    #[arg(long, required_unless_present = "woken")]
+    #[arg(long, required_unless_present = "woken", allow_hyphen_values = true)]
     tag: Option<String>,
     #[arg(long)]
     created: Option<u64>,

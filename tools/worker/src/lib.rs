@@ -2,7 +2,8 @@
 //!
 //! # How it is started
 //! `torpor worker` is spawned by the front in one of two ways. In both, descriptor 0 is a stream
-//! socket, descriptor 2 gets log lines, and nothing else is inherited.
+//! socket, descriptor 1 gets one line (`pid TAB user TAB session TAB remote ip LF`, tab-escaped) as
+//! soon as the worker knows its client, descriptor 2 gets log lines; nothing else is inherited.
 //!
 //! ```text
 //! torpor worker --base-dir DIR [--hibernate-after-ms N] [--keepalive-secs N]
@@ -41,6 +42,7 @@
 //! is read), `hibernate`, [`unhibernate`], `resume` and [`state`] (how it sleeps).
 
 pub mod account;
+mod badge;
 mod command;
 mod encode;
 mod end;
@@ -67,3 +69,4 @@ mod watch;
 pub use account::{Account, Options};
 pub use end::End;
 pub use run::{Login, RunError, run_fresh, run_woken};
+pub use session::CAPABILITIES;

@@ -30,6 +30,9 @@ pub const SYNC_INTERVAL: Duration = Duration::from_millis(250);
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// A whole hand-over to `imap-hibernate`, as in Dovecot.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(10);
+/// With no inotify instance to hand over, the next attempt comes within this: others free theirs
+/// with their own hand-over.
+pub const WATCH_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A refused hand-over is tried again after the quiet time, then after twice that, up to this.
 pub const HAND_OVER_PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Silence on `imap-master` until the request has come, as in Dovecot.

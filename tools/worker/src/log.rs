@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use crate::account::Account;
 
-/// Puts user and session in front of every line, like Dovecot's log prefix.
+/// Puts user, process and session in front of every line, like Dovecot's log prefix.
 #[derive(Clone, Debug)]
 pub struct Log {
     prefix: String,
@@ -13,7 +13,9 @@ pub struct Log {
 
 impl Log {
     pub fn new(account: &Account) -> Self {
-        Self { prefix: format!("imap({})<{}>", account.user, account.session) }
+        Self {
+            prefix: format!("imap({})<{}><{}>", account.user, std::process::id(), account.session),
+        }
     }
 
     pub fn info(&self, text: impl Display) {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use torpor_store::{Home, StoreError};
 
 use crate::account::{Account, Options};
+use crate::badge;
 use crate::end::End;
 use crate::link::Link;
 use crate::reply::Reply;
@@ -38,6 +39,7 @@ pub enum RunError {
 
 /// Serves a fresh client until its end.
 pub fn run_fresh(client: OwnedFd, options: Options, login: Login) -> Result<End, RunError> {
+    badge::show(&login.account);
     let mut link = Link::new(client, Some(stop_descriptor()?))?;
     link.prepend(&login.input);
     let account = login.account;
@@ -55,5 +57,9 @@ pub fn run_fresh(client: OwnedFd, options: Options, login: Login) -> Result<End,
 
 /// Serves a client that the engine gives back until its end.
 pub fn run_woken(master: OwnedFd, options: Options) -> Result<End, RunError> {
-    Ok(unhibernate::run_woken(master, options, || stop_descriptor().map(Some))?)
+    let ours = |account: &Account| {
+        badge::show(account);
+        stop_descriptor().map(Some)
+    };
+    Ok(unhibernate::run_woken(master, options, ours)?)
 }

@@ -226,7 +226,7 @@ impl Session {
 }
 
 /// What a logged-in client is told that this server can do.
-pub(crate) const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
+pub const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
     UNSELECT UIDPLUS MOVE CONDSTORE QRESYNC APPENDLIMIT=67108864";
 
 const _: () = assert!(MESSAGE_BYTES_MAX == 67_108_864, "as CAPABILITIES says");

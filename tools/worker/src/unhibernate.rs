@@ -57,16 +57,16 @@ struct Received {
     client: OwnedFd,
 }
 
-/// Serves the client that comes over `master`, a connection accepted on `imap-master`. `stop` is
-/// asked for a stop descriptor once the client is about to be ours.
+/// Serves the client that comes over `master`, a connection accepted on `imap-master`. `ours` is
+/// told whose it is when it is about to be ours, and gives the stop descriptor.
 pub fn run_woken(
     master: OwnedFd,
     options: Options,
-    stop: impl FnOnce() -> io::Result<Option<OwnedFd>>,
+    ours: impl FnOnce(&Account) -> io::Result<Option<OwnedFd>>,
 ) -> Result<End, Refusal> {
     let mut master = UnixStream::from(master);
     master.set_nonblocking(false)?;
-    let outcome = wake(&mut master, options, stop);
+    let outcome = wake(&mut master, options, ours);
     let answer = match &outcome {
         Ok(_) => "+\n".to_owned(),
         Err(refusal) => format!("-{refusal}\n"),
@@ -96,7 +96,7 @@ enum Ending {
 fn wake(
     master: &mut UnixStream,
     options: Options,
-    stop: impl FnOnce() -> io::Result<Option<OwnedFd>>,
+    ours: impl FnOnce(&Account) -> io::Result<Option<OwnedFd>>,
 ) -> Result<Woken, Refusal> {
     let received = read_request(master)?;
     let request = MasterRequest::parse(&received.line)?;
@@ -113,7 +113,7 @@ fn wake(
         Err(Lost::Changed(reason)) => (None, Some(reason)),
         Err(Lost::Store(error)) => return Err(error.into()),
     };
-    let link = Link::new(received.client, stop()?)?;
+    let link = Link::new(received.client, ours(&account)?)?;
     let mut session = Session::new(link, account, options, home);
     session.features = features;
     session.selected = selected;

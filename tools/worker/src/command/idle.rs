@@ -1,7 +1,7 @@
 //! IDLE (RFC 2177), and the moment when its client may sleep.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use imap_codec::IdleDoneCodec;
 use imap_codec::decode::Decoder as _;
@@ -9,6 +9,7 @@ use imap_codec::decode::Decoder as _;
 use crate::end::Trouble;
 use crate::limits::{
     COMMAND_WAIT_MAX, HAND_OVER_PAUSE_MAX, LINE_BYTES_MAX, LOOK_INTERVAL, SYNC_INTERVAL,
+    WATCH_PAUSE_MAX,
 };
 use crate::link::Line;
 use crate::ranges::Ranges;
@@ -112,14 +113,18 @@ impl Session {
         if idle.watch.is_none() {
             idle.watch = self.watch();
         }
-        let said = self.sync(true, &Ranges::default())?;
-        self.link.flush()?;
-        // With no watch nobody would hear of mail; with news the client is not quiet.
-        if !said && idle.watch.is_some() == self.selected.is_some() {
+        // With no watch nobody would hear of mail.
+        if idle.watch.is_none() && self.selected.is_some() {
+            idle.hand_over_at = Some(Instant::now() + jitter(WATCH_PAUSE_MAX));
+            return Ok(());
+        }
+        // With news the client is not quiet.
+        if !self.sync(true, &Ranges::default())? {
+            self.link.flush()?;
             self.hand_over(tag, idle.watch.as_ref())?;
+            idle.hand_over_pause = (idle.hand_over_pause * 2).min(HAND_OVER_PAUSE_MAX);
         }
         idle.hand_over_at = Some(Instant::now() + idle.hand_over_pause);
-        idle.hand_over_pause = (idle.hand_over_pause * 2).min(HAND_OVER_PAUSE_MAX);
         Ok(())
     }
 
@@ -151,6 +156,13 @@ impl Idle {
         let all = [Some(look_at), self.keepalive_at, self.hand_over_at];
         all.into_iter().flatten().min().expect("one is there")
     }
+}
+
+/// Between a tenth of a span and all of it: workers that began together part.
+fn jitter(span: Duration) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let tenths = (now.subsec_nanos() / 1000 + std::process::id()) % 10 + 1;
+    span / 10 * tenths
 }
 
 /// Not before anything else is due.
