@@ -8,9 +8,11 @@ pub mod address;
 pub mod content;
 pub mod envelope;
 pub mod header;
+pub mod needle;
 pub mod section;
 pub mod string;
 pub mod structure;
+pub mod text;
 pub mod token;
 pub mod tree;
 pub mod wire;
@@ -50,8 +52,8 @@ impl<'a> Mail<'a> {
         structure::structure(self.text, self.tree(), is_extended)
     }
 
-    /// The bytes of a section, or of all; `None` if there is no such part.
-    pub fn section(&self, section: Option<&Section<'_>>) -> Option<Slices<'a>> {
+    /// The bytes of a section, or of all; none if there is no such part.
+    pub fn section(&self, section: Option<&Section<'_>>) -> Slices<'a> {
         section::section(self.text, || self.tree(), section)
     }
 

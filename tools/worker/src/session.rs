@@ -20,6 +20,7 @@ use crate::account::{Account, Options};
 use crate::command::store::StoreWish;
 use crate::end::{End, Trouble};
 use crate::features::Features;
+use crate::fetch::FetchWish;
 use crate::intake::{self, Request};
 use crate::limits::{BAD_COMMANDS_MAX, MESSAGE_BYTES_MAX};
 use crate::link::Link;
@@ -173,6 +174,12 @@ impl Session {
             CommandBody::ExpungeUid { sequence_set } => self.expunge(Some(&sequence_set)),
             CommandBody::Store { sequence_set, kind, response, flags, uid, modifiers } => {
                 self.store(&sequence_set, &StoreWish { kind, response, flags, uid, modifiers })
+            }
+            CommandBody::Fetch { sequence_set, macro_or_item_names: names, uid, modifiers } => {
+                self.fetch(&sequence_set, &FetchWish { names, uid, modifiers })
+            }
+            CommandBody::Search { charset, criteria, uid } => {
+                self.search(charset.as_ref(), criteria.as_ref(), uid)
             }
             CommandBody::Copy { sequence_set, mailbox, uid } => {
                 self.copy(&sequence_set, &mailbox, uid, false)

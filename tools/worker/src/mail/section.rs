@@ -4,38 +4,45 @@ use imap_codec::imap_types::core::AString;
 use imap_codec::imap_types::fetch::{Part as Path, Section};
 
 use super::header::{fields, header_length};
-use super::tree::{Kind, Part, Tree};
+use super::tree::{Kind, Part, Place, Tree};
 use super::wire::Slices;
 
-/// The bytes of a section; `None`, which is NIL, if the message has no such part. The tree is
-/// asked for only when a part number is given.
+/// The bytes of a section: none if the message has no such part, as Dovecot 2.3 answers. The tree
+/// is asked for only when a part number is given.
 pub fn section<'a, 't>(
     text: &'a [u8],
     tree: impl FnOnce() -> &'t Tree,
     section: Option<&Section<'_>>,
-) -> Option<Slices<'a>> {
-    let Some(section) = section else { return Some(Slices(vec![text])) };
+) -> Slices<'a> {
+    let Some(section) = section else { return Slices(vec![text]) };
     let (path, what) = take_apart(section);
-    let (header, body) = match path {
-        None => text.split_at(header_length(text)),
-        Some(path) => {
-            let tree = tree();
-            let part = find(tree, path)?;
-            let part = match what {
-                What::Mime | What::Whole => part,
-                _ if part.kind == Kind::Message => &tree.0[part.children[0]],
-                _ => return None,
-            };
-            let of = |(from, to): (super::tree::Place, super::tree::Place)| &text[from.at..to.at];
-            (of(part.header), of(part.body))
-        }
+    let found = match path {
+        None => Some(text.split_at(header_length(text))),
+        Some(path) => part(text, tree(), path, &what),
     };
-    Some(match what {
+    let Some((header, body)) = found else { return Slices::default() };
+    match what {
         What::Header | What::Mime => Slices(vec![header]),
         What::Fields(names) => subset(header, |name| is_one_of(name, names)),
         What::FieldsNot(names) => subset(header, |name| !is_one_of(name, names)),
         What::Text | What::Whole => Slices(vec![body]),
-    })
+    }
+}
+
+/// Header and body of a part, or of the message inside of it.
+fn part<'a>(
+    text: &'a [u8],
+    tree: &Tree,
+    path: &Path,
+    what: &What<'_>,
+) -> Option<(&'a [u8], &'a [u8])> {
+    let part = match (what, find(tree, path)?) {
+        (What::Mime | What::Whole, part) => part,
+        (_, part) if part.kind == Kind::Message => &tree.0[part.children[0]],
+        _ => return None,
+    };
+    let of = |(from, to): (Place, Place)| &text[from.at..to.at];
+    Some((of(part.header), of(part.body)))
 }
 
 enum What<'a> {
