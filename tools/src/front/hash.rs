@@ -74,6 +74,8 @@ impl Hash {
 
     /// True when `password` is the one. Takes the time and memory that the hash asks for.
     pub fn fits(&self, password: &[u8]) -> bool {
+        #[cfg(test)]
+        tests::CHECKS.with(|checks| checks.set(checks.get() + 1));
         // `parse` has seen that it can be read.
         let hash = PasswordHash::new(&self.0).expect("a hash that was parsed");
         Argon2::default().verify_password(password, &hash).is_ok()
@@ -96,8 +98,14 @@ const SCHEMES: [&str; 3] = ["{ARGON2ID}", "{ARGON2I}", "{ARGON2D}"];
 const MEMORY_KIB_MAX: u32 = 1 << 20;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often this thread has computed a hash to compare.
+        pub static CHECKS: Cell<u32> = const { Cell::new(0) };
+    }
 
     #[test]
     fn a_hash_fits_its_password_and_no_other() {

@@ -149,6 +149,7 @@ pub const NAME_BYTES_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
+    use super::super::hash::tests::CHECKS;
     use super::*;
 
     fn line(name: &str, password: &str) -> String {
@@ -200,6 +201,24 @@ mod tests {
         let text = Users::load(&path).expect_err("no hash").to_string();
         assert!(text.contains("users:2: not an argon2 hash"), "{text}");
         assert!(!text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_costs_one_hash_like_a_wrong_password() {
+        let users = Users::parse(&line("ann", "a")).expect("fine");
+        let empty = Users::parse("").expect("fine");
+        let cost = |users: &Users, name: &[u8], password: &[u8]| {
+            let before = CHECKS.get();
+            users.check(name, password);
+            CHECKS.get() - before
+        };
+        assert_eq!(cost(&users, b"ann", b"a"), 1);
+        assert_eq!(cost(&users, b"ann", b"wrong"), 1);
+        for name in [&b"bob"[..], b"../ann", b"\xff", b""] {
+            assert_eq!(cost(&users, name, b"wrong"), 1, "{name:?}");
+        }
+        assert_eq!(cost(&empty, b"ann", b"a"), 1);
+        assert_eq!(users.nobody.as_str().split('$').nth(3), Some("m=8,t=1,p=1"), "as ann's");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! The whole `torpor serve` beside a Dovecot of which only the sockets are there.
+//! The whole `torpor serve` beside a Dovecot of which only the sockets are there; and without one.
 
+mod front;
 mod parts;
+mod place;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -86,24 +86,29 @@ impl Torpor {
         status.expect("seen above")
     }
 
-    /// Waits for a line of the log with both words and returns what stands between them.
+    /// Waits for a line of the log with both words and returns what stands between them;
+    /// no second word: what stands behind the first.
     pub fn logged(&self, before: &str, after: &str) -> String {
         let mut found = None;
         eventually(&format!("{before} ... {after} is logged"), || {
-            let log = std::fs::read_to_string(self.dir.path().join("log")).expect("the log");
-            found = log.lines().find_map(|line| {
+            found = self.log().lines().find_map(|line| {
                 let rest = line.split_once(before)?.1;
-                Some(rest.split_once(after)?.0.to_owned())
+                let end = if after.is_empty() { rest.len() } else { rest.find(after)? };
+                Some(rest[..end].to_owned())
             });
             found.is_some()
         });
         found.expect("seen above")
     }
 
+    /// All that was logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).expect("the log")
+    }
+
     /// All lines of a log of JSON.
     pub fn log_json(&self) -> Vec<serde_json::Value> {
-        let log = std::fs::read_to_string(self.dir.path().join("log")).expect("the log");
-        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        self.log().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// What one of torpor's own commands prints with `--json`.
@@ -176,7 +181,8 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-fn command(dir: &Path) -> Command {
+/// `torpor serve` on what lies in a folder.
+pub fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_torpor"));
     command.arg("serve").arg("--config").arg(dir.join("toml"));
     command.arg("--base-dir").arg(dir.join("run"));
