@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use torpor_worker::CAPABILITIES_BEFORE_LOGIN;
 
 use super::crew::Fresh;
 use super::lobby::{Guest, Refusal};
-use super::talk::{BEFORE_LOGIN, Login, Next, Talk};
+use super::talk::{Login, Next, Talk};
 use super::users::{NAME_BYTES_MAX, UserName};
 use super::{Front, session};
 
@@ -82,7 +83,8 @@ impl Client {
     async fn admit(&mut self, guest: &Guest) -> Result<Admitted, End> {
         let mut talk = Talk::new(self.front.knobs.auth_bytes_max);
         let mut buffer = [0; READ_BYTES];
-        self.say(&format!("* OK [CAPABILITY {BEFORE_LOGIN}] torpor ready\r\n")).await?;
+        self.say(&format!("* OK [CAPABILITY {CAPABILITIES_BEFORE_LOGIN}] torpor ready\r\n"))
+            .await?;
         loop {
             match talk.next() {
                 Next::Read => match self.stream.read(&mut buffer).await {

@@ -12,6 +12,7 @@ use imap_codec::imap_types::command::{Command, CommandBody};
 use imap_codec::imap_types::core::LiteralMode;
 use imap_codec::imap_types::secret::Secret;
 use imap_codec::{AuthenticateDataCodec, CommandCodec};
+use torpor_worker::CAPABILITIES_BEFORE_LOGIN;
 
 /// One conversation, from the greeting to the login.
 #[derive(Debug)]
@@ -176,7 +177,9 @@ fn answer(command: &Command<'_>) -> (Next, Option<String>) {
     let tag = command.tag.as_ref();
     let next = match &command.body {
         CommandBody::Capability => {
-            let text = format!("* CAPABILITY {BEFORE_LOGIN}\r\n{tag} OK Capability completed\r\n");
+            let text = format!(
+                "* CAPABILITY {CAPABILITIES_BEFORE_LOGIN}\r\n{tag} OK Capability completed\r\n"
+            );
             Next::Say(text.into())
         }
         CommandBody::Id { .. } => {
@@ -228,8 +231,6 @@ fn flood(text: &'static str) -> Next {
     Next::End(Ending { text: text.into(), is_flood: true })
 }
 
-/// What can be done before the login.
-pub const BEFORE_LOGIN: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
 const TOO_MUCH: &str = "* BYE Too many bytes before login\r\n";
 
 #[cfg(test)]

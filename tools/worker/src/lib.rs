@@ -71,4 +71,4 @@ mod watch;
 pub use account::{Account, Options};
 pub use end::End;
 pub use run::{Login, RunError, run_fresh, run_woken};
-pub use session::CAPABILITIES;
+pub use session::{CAPABILITIES, CAPABILITIES_BEFORE_LOGIN};

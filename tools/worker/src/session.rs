@@ -236,4 +236,7 @@ impl Session {
 pub const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
     UNSELECT UIDPLUS MOVE CONDSTORE QRESYNC APPENDLIMIT=67108864";
 
+/// What can be done before the login, for the front to say.
+pub const CAPABILITIES_BEFORE_LOGIN: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
+
 const _: () = assert!(MESSAGE_BYTES_MAX == 67_108_864, "as CAPABILITIES says");
