@@ -13,6 +13,7 @@ use crate::demo::{self, DemoOptions};
 use crate::doctor::{self, DoctorOptions};
 use crate::front::hash::Cost;
 use crate::front::{self, passwd};
+use crate::load::{self, LoadCommand};
 use crate::serve::{self, ServeOptions};
 use crate::worker::{self, WorkerArgs};
 
@@ -60,6 +61,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Cost::Default)]
         cost: Cost,
     },
+    /// Loads an IMAP server with idle clients, and shows what they saw
+    #[command(subcommand)]
+    Load(LoadCommand),
+    #[command(hide = true, name = load::CREW)]
+    LoadCrew,
     #[command(hide = true, name = "anvil-pid")]
     AnvilPid { parent: u32 },
     #[command(hide = true, name = front::SUBCOMMAND)]
@@ -178,6 +184,8 @@ pub fn run() -> ExitCode {
         Command::Demo(DemoArgs { dovecot, clients, quick, json }) => {
             demo::run(DemoOptions { dovecot, clients, quick, json })
         }
+        Command::Load(command) => load::run(command),
+        Command::LoadCrew => torpor_load::crew::serve(),
         Command::AnvilPid { parent } => serve::run_helper(parent),
         Command::Worker(args) => worker::run(args),
     }

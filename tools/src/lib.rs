@@ -2,7 +2,7 @@
 //!
 //! Reading order: `cli` (what can be typed), `config`, `serve` (bring-up of the engine), `desk`
 //! (what surrounds the engine thread), `front` (logins and workers of our own), `log`, `anvil`,
-//! `control`, `metrics`, `doctor`, `demo`.
+//! `control`, `metrics`, `doctor`, `demo`, `load`.
 
 pub mod anvil;
 pub mod card;
@@ -14,6 +14,7 @@ pub mod desk;
 pub mod doctor;
 pub mod dovecot;
 pub mod front;
+pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod serve;

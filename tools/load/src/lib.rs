@@ -1,1 +1,36 @@
 //! Loads an IMAP server with clients that idle, and shows what they saw.
+//!
+//! ```text
+//!  plan ──> run ──Brief, Order──> crew ──> play ──> seats ──> the server
+//!            │  <──Word, Ledger──   │  <── floor ──   │            ▲
+//!            ▼                      │                 talk ─ reply  │
+//!  outcome ──> summary, report     postman ──────────────────────────┘
+//! ```
+//! A run has acts (log in, hold, storm, check). For each it starts all crews together, adds up
+//! their ledgers and gives the server time to settle. A crew is a process with one ring and some
+//! thousands of seats; a seat is one client. Nothing is estimated: every client and every
+//! question has exactly one end in the ledger, and a ledger that does not balance is an error.
+
+mod floor;
+mod ledger;
+mod moments;
+mod outcome;
+mod play;
+mod reason;
+mod reply;
+mod seat;
+mod show;
+mod talk;
+mod times;
+mod wire;
+
+pub mod crew;
+pub mod plan;
+pub mod post;
+pub mod report;
+pub mod run;
+pub mod summary;
+pub mod users;
+pub mod watch;
+
+pub use outcome::Outcome;

@@ -1,0 +1,119 @@
+//! The acts, as one crew plays them.
+
+mod churn;
+mod slow;
+mod storm;
+mod trickle;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use crate::floor::{Floor, Place};
+use crate::plan::{Act, Pace, Then};
+use crate::post::Postman;
+use crate::seat::Seat;
+
+/// The clients of a crew, and who brings them mail.
+pub struct Troupe {
+    floor: Rc<Floor>,
+    seats: Rc<[Rc<Seat>]>,
+    postman: Option<Postman>,
+    act: Option<Act>,
+    /// Who is chosen for the storm that has been prepared.
+    chosen: Vec<Rc<Seat>>,
+}
+
+impl Troupe {
+    pub fn new(floor: Rc<Floor>, seats: Rc<[Rc<Seat>]>, postman: Option<Postman>) -> Self {
+        Self { floor, seats, postman, act: None, chosen: Vec::new() }
+    }
+
+    /// Does whatever can be done before the act begins.
+    pub async fn prepare(&mut self, act: usize) {
+        let act = self.floor.plan.acts[act].clone();
+        if let Act::Storm { what, clients, .. } = act {
+            self.prepare_storm(what, clients).await;
+        }
+        self.act = Some(act);
+    }
+
+    /// Plays what was prepared, until every question has its end.
+    pub async fn play(&mut self) {
+        match self.act.take().expect("an act is prepared before it is played") {
+            Act::LogIn => self.log_in(self.floor.plan.pace).await,
+            Act::Hold { secs } => tokio::time::sleep(Duration::from_secs_f64(secs)).await,
+            Act::Trickle { secs, mails_per_sec, dones_per_sec } => {
+                self.trickle(Duration::from_secs_f64(secs), mails_per_sec, dones_per_sec).await;
+            }
+            Act::Storm { what, then, .. } => self.storm(what, then),
+            Act::Churn { secs, time_scale, bursts_percent } => {
+                self.churn(Duration::from_secs_f64(secs), time_scale, bursts_percent).await;
+            }
+            Act::Slow { secs, byte_ms, closed_window_secs, flood } => {
+                let closed = Duration::from_secs_f64(closed_window_secs);
+                let (secs, pause) = (Duration::from_secs_f64(secs), Duration::from_millis(byte_ms));
+                self.slow(secs, pause, closed, flood).await;
+            }
+            Act::Check { per_sec } => self.check(per_sec).await,
+        }
+        while self.floor.count(Place::Busy) > 0 {
+            tokio::time::sleep(QUIET_EVERY).await;
+        }
+    }
+
+    async fn log_in(&self, pace: Pace) {
+        let Floor { share, plan, .. } = &*self.floor;
+        let at_once = share.of(pace.logins_at_once.min(plan.clients), plan.clients).max(1);
+        let doors = Arc::new(Semaphore::new(at_once as usize));
+        let mut beat = Beat::new(share.rate(pace.logins_per_sec, plan.clients));
+        for seat in &*self.seats {
+            beat.next().await;
+            let permit = Arc::clone(&doors).acquire_owned().await;
+            let permit = permit.expect("nobody closes the doors");
+            tokio_uring::spawn(Rc::clone(seat).live(permit));
+        }
+    }
+
+    /// Those who died or left have had their end already; everybody else gets one here.
+    async fn check(&self, per_sec: f64) {
+        let Floor { share, plan, .. } = &*self.floor;
+        let mut beat = Beat::new(share.rate(per_sec, plan.clients));
+        for seat in self.seats.iter().filter(|seat| seat.is_resting()) {
+            beat.next().await;
+            // It may have been lost while the others were asked.
+            if seat.is_resting() {
+                tokio_uring::spawn(Rc::clone(seat).done(Then::Leave));
+            }
+        }
+    }
+}
+
+/// A steady rate: beats that were late are made up for.
+pub struct Beat {
+    began: Instant,
+    per_sec: f64,
+    count: u64,
+}
+
+impl Beat {
+    pub fn new(per_sec: f64) -> Self {
+        assert!(per_sec > 0.0, "a rate of nothing never comes to its first beat");
+        Self { began: Instant::now(), per_sec, count: 0 }
+    }
+
+    /// When the next beat is.
+    pub fn due(&self) -> Instant {
+        self.began + Duration::from_secs_f64(self.count as f64 / self.per_sec)
+    }
+
+    /// Waits for the next beat; the first is at once.
+    pub async fn next(&mut self) {
+        tokio::time::sleep_until(self.due().into()).await;
+        self.count += 1;
+    }
+}
+
+const QUIET_EVERY: Duration = Duration::from_millis(10);

@@ -1,0 +1,64 @@
+//! Everybody at once.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::Troupe;
+use crate::plan::{Storm, Then};
+use crate::seat::Seat;
+
+impl Troupe {
+    /// Chooses who storms, and has their mail written where nobody sees it yet.
+    pub(super) async fn prepare_storm(&mut self, what: Storm, clients: u32) {
+        let wanted = self.floor.share.of(clients, self.floor.plan.clients);
+        let resting: Vec<_> = self.seats.iter().filter(|seat| seat.is_resting()).collect();
+        self.chosen = spread(&resting, wanted as usize).cloned().collect();
+        let missing = wanted as usize - self.chosen.len();
+        self.floor.ledger.borrow_mut().skipped += missing as u64;
+        if what == Storm::Mail {
+            let first = |seat: &Rc<Seat>| self.floor.mates(seat.number).start;
+            let users: BTreeSet<u32> = self.chosen.iter().map(first).collect();
+            let letters = users.iter().map(|seat| self.floor.letter(*seat)).collect();
+            // Whoever shares a chosen user's mailbox hears of the mail as well.
+            let mates = users.iter().flat_map(|seat| self.floor.mates(*seat));
+            self.chosen = mates.map(|seat| Rc::clone(&self.seats[seat as usize])).collect();
+            let postman = self.postman.as_ref().expect("a plan with mail has a route");
+            postman.stage(letters).await;
+        }
+    }
+
+    /// Lets it loose. Whoever was lost since the choice counts as lost already.
+    pub(super) fn storm(&mut self, what: Storm, then: Then) {
+        let ready = std::mem::take(&mut self.chosen);
+        let ready = ready.into_iter().filter(|seat| seat.is_resting());
+        match what {
+            Storm::Done => ready.for_each(|seat| {
+                tokio_uring::spawn(seat.done(then));
+            }),
+            Storm::Mail => {
+                ready.for_each(|seat| seat.expect_mail(then));
+                self.postman.as_ref().expect("it has staged the mail").release();
+            }
+        }
+    }
+}
+
+/// `count` of `all`, evenly spread; all of them when there are not so many.
+fn spread<'a, T>(all: &'a [&'a T], count: usize) -> impl Iterator<Item = &'a T> {
+    let count = count.min(all.len());
+    (0..count).map(move |at| all[at * all.len() / count])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn a_choice_is_spread_over_everybody() {
+        let all: Vec<u32> = (0..10).collect();
+        let all: Vec<&u32> = all.iter().collect();
+        assert_eq!(spread(&all, 4).collect::<Vec<_>>(), [&0, &2, &5, &7]);
+        assert_eq!(spread(&all, 99).count(), 10);
+        assert_eq!(spread(&all[..0], 3).count(), 0);
+    }
+}

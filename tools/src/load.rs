@@ -1,0 +1,302 @@
+//! `torpor load`: what can be typed, made into a plan.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use torpor_load::plan::{Act, Pace, Plan, Storm, Then};
+use torpor_load::post::{LmtpPlace, Route};
+use torpor_load::run::{Setup, run as play};
+use torpor_load::users::Users;
+use torpor_load::watch::Watch;
+use torpor_load::{Outcome, summary};
+
+/// The name of the hidden command that becomes a crew.
+pub const CREW: &str = "load-crew";
+
+#[derive(Debug, Subcommand)]
+pub enum LoadCommand {
+    /// Everybody logs in, idles, and is held
+    Idle {
+        /// How long they are held
+        #[arg(long = "for", value_name = "SECS", default_value_t = 60.0)]
+        secs: f64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Single clients get mail or say DONE, at a rate
+    Trickle {
+        #[arg(long = "for", value_name = "SECS", default_value_t = 60.0)]
+        secs: f64,
+        #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+        mails_per_sec: f64,
+        #[arg(long, value_name = "RATE", default_value_t = 10.0)]
+        dones_per_sec: f64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Many clients at once say DONE or get mail; with both, one storm after the other
+    Storm {
+        /// How many say DONE
+        #[arg(long, value_name = "N", required_unless_present = "mail")]
+        done: Option<u32>,
+        /// How many get mail
+        #[arg(long, value_name = "N")]
+        mail: Option<u32>,
+        /// Seconds that a client stays out of IDLE after its answer [default: none]
+        #[arg(long, value_name = "SECS")]
+        awake: Option<f64>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Clients renew their IDLE every 29, 15 or 5 minutes, some every 10 ms
+    Churn {
+        #[arg(long = "for", value_name = "SECS", default_value_t = 60.0)]
+        secs: f64,
+        /// How much faster than in life time passes
+        #[arg(long, value_name = "TIMES", default_value_t = 60.0)]
+        time_scale: f64,
+        /// Clients that idle for 10 ms only, in per cent
+        #[arg(long, value_name = "PERCENT", default_value_t = 2)]
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
+        bursts: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Half of the clients type one byte at a time, half stop reading
+    Slow {
+        #[arg(long = "for", value_name = "SECS", default_value_t = 30.0)]
+        secs: f64,
+        /// Pause after each byte
+        #[arg(long, value_name = "MS", default_value_t = 50)]
+        byte_ms: u64,
+        /// How long answers are not read
+        #[arg(long, value_name = "SECS", default_value_t = 10.0)]
+        closed_window: f64,
+        /// Commands sent while answers are not read
+        #[arg(long, value_name = "N", default_value_t = 500)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        flood: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What every scenario needs.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The IMAP server
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1143")]
+    to: String,
+    /// Allow a server that is not on this machine
+    #[arg(long)]
+    i_run_this_server: bool,
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    clients: u32,
+    /// Users by number: {n}, or {n:05} for five digits
+    #[arg(long, value_name = "TEMPLATE", default_value = "u{n}")]
+    user: String,
+    #[arg(long, value_name = "TEMPLATE", default_value = "pw")]
+    password: String,
+    /// Number of the first user
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    first: u32,
+    /// Users from a file of USER:PASSWORD lines instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password", "first"])]
+    users_file: Option<PathBuf>,
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    clients_per_user: u32,
+    #[arg(long, default_value = "INBOX")]
+    mailbox: String,
+    #[arg(long, value_name = "RATE", default_value_t = 200.0)]
+    logins_per_sec: f64,
+    /// Logins under way at once
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    logins_at_once: u32,
+    #[arg(long, value_name = "SECS", default_value_t = 60.0)]
+    login_timeout: f64,
+    #[arg(long, value_name = "SECS", default_value_t = 120.0)]
+    answer_timeout: f64,
+    /// Processes to spread the clients over [default: as many as descriptors ask for]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=250))]
+    processes: Option<u32>,
+    /// Do not ask everybody for a sign of life at the end
+    #[arg(long)]
+    no_check: bool,
+    /// Deliver into Maildirs; {user} in the path
+    #[arg(long, value_name = "DIR/{user}", group = "route")]
+    maildir: Option<String>,
+    /// Deliver by LMTP to HOST:PORT or to a UNIX socket
+    #[arg(long, value_name = "WHERE", group = "route")]
+    lmtp: Option<String>,
+    #[arg(long, value_name = "TEMPLATE", default_value = "{user}", requires = "lmtp")]
+    recipient: String,
+    /// Deliver by APPEND, in a session of its own for each mail
+    #[arg(long, group = "route")]
+    append: bool,
+    #[command(flatten)]
+    sight: Sight,
+    /// Write everything as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a report with plots
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// No progress on the terminal
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// How the server is watched from outside.
+#[derive(Debug, Args)]
+struct Sight {
+    /// Count and weigh this process and all below it
+    #[arg(long, value_name = "PID")]
+    watch_pid: Option<i32>,
+    /// Count and weigh the processes of these names
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    watch_comm: Vec<String>,
+    /// Which names are those of workers, that should go when everybody sleeps
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', default_value = "imap,worker")]
+    worker_names: Vec<String>,
+    /// torpor's control socket
+    #[arg(long, value_name = "PATH")]
+    torpor_socket: Option<PathBuf>,
+    /// How long everybody may take to fall asleep, where that is seen
+    #[arg(long, value_name = "SECS", default_value_t = 120.0)]
+    asleep_within: f64,
+    /// Pause between two acts, where it is not
+    #[arg(long, value_name = "SECS", default_value_t = 3.0)]
+    settle: f64,
+}
+
+/// Runs a scenario. Exit codes: 0 nobody was lost, 1 somebody was, 2 it did not run.
+pub fn run(command: LoadCommand) -> ExitCode {
+    let (acts, common) = acts(command);
+    let (json, report) = (common.json.clone(), common.report.clone());
+    let played = setup(acts, common).and_then(|setup| Ok(play(&setup)?));
+    let written = played.and_then(|outcome| {
+        print!("{}", summary::text(&outcome));
+        write(&outcome, json, report)?;
+        Ok(outcome.lost())
+    });
+    match written {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("torpor load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn write(outcome: &Outcome, json: Option<PathBuf>, report: Option<PathBuf>) -> Result<(), Failure> {
+    if let Some(path) = json {
+        std::fs::write(path, format!("{:#}\n", summary::to_json(outcome)))?;
+    }
+    if let Some(path) = report {
+        std::fs::write(path, torpor_load::report::html(outcome)?)?;
+    }
+    Ok(())
+}
+
+/// The acts of a scenario: log in first, a sign of life last.
+fn acts(command: LoadCommand) -> (Vec<Act>, Common) {
+    let (middle, common) = match command {
+        LoadCommand::Idle { secs, common } => (vec![Act::Hold { secs }], common),
+        LoadCommand::Trickle { secs, mails_per_sec, dones_per_sec, common } => {
+            (vec![Act::Trickle { secs, mails_per_sec, dones_per_sec }], common)
+        }
+        LoadCommand::Storm { done, mail, awake, common } => {
+            let then = awake.map_or(Then::Idle, |secs| Then::Awake { secs });
+            let storms = [(Storm::Done, done), (Storm::Mail, mail)];
+            let storm = |(what, clients): (Storm, Option<u32>)| {
+                clients.map(|clients| Act::Storm { what, clients, then })
+            };
+            (storms.into_iter().filter_map(storm).collect(), common)
+        }
+        LoadCommand::Churn { secs, time_scale, bursts, common } => {
+            (vec![Act::Churn { secs, time_scale, bursts_percent: bursts }], common)
+        }
+        LoadCommand::Slow { secs, byte_ms, closed_window: closed_window_secs, flood, common } => {
+            (vec![Act::Slow { secs, byte_ms, closed_window_secs, flood }], common)
+        }
+    };
+    let check = (!common.no_check).then_some(Act::Check { per_sec: common.logins_per_sec });
+    ([Act::LogIn].into_iter().chain(middle).chain(check).collect(), common)
+}
+
+fn setup(acts: Vec<Act>, common: Common) -> Result<Setup, Failure> {
+    let server = address(&common.to)?;
+    let clients_per_user = common.clients_per_user;
+    let users = match &common.users_file {
+        Some(file) => Users::file(file)?,
+        None => {
+            let count = common.clients.div_ceil(clients_per_user);
+            Users::template(&common.user, &common.password, common.first, count)?
+        }
+    };
+    let slow = acts.iter().any(|act| matches!(act, Act::Slow { .. }));
+    let plan = Plan {
+        server,
+        users,
+        clients: common.clients,
+        clients_per_user,
+        mailbox: common.mailbox.clone(),
+        pace: Pace { logins_per_sec: common.logins_per_sec, logins_at_once: common.logins_at_once },
+        login_timeout_secs: common.login_timeout,
+        answer_timeout_secs: common.answer_timeout,
+        receive_buffer_bytes: slow.then_some(SMALL_WINDOW_BYTES),
+        route: route(&common, server)?,
+        acts,
+    };
+    plan.check(common.i_run_this_server)?;
+    let Sight { watch_pid, watch_comm, worker_names, torpor_socket, asleep_within, settle } =
+        common.sight;
+    let enough = common.clients.div_ceil(CLIENTS_PER_CREW);
+    Ok(Setup {
+        plan,
+        crews: common.processes.unwrap_or(enough),
+        program: std::env::current_exe()?,
+        arguments: vec![CREW.to_owned()],
+        watch: Watch {
+            pid: watch_pid,
+            names: watch_comm,
+            workers: worker_names,
+            socket: torpor_socket,
+        },
+        asleep_within: Duration::try_from_secs_f64(asleep_within)?,
+        settle: Duration::try_from_secs_f64(settle)?,
+        quiet: common.quiet,
+    })
+}
+
+fn route(common: &Common, server: SocketAddr) -> Result<Option<Route>, Failure> {
+    if let Some(template) = common.maildir.clone() {
+        return Ok(Some(Route::Maildir { template }));
+    }
+    if let Some(lmtp) = &common.lmtp {
+        let unix = lmtp.starts_with(['/', '.']);
+        let to = if unix { LmtpPlace::Unix(lmtp.into()) } else { LmtpPlace::Tcp(address(lmtp)?) };
+        return Ok(Some(Route::Lmtp { to, recipient: common.recipient.clone() }));
+    }
+    let mailbox = common.mailbox.clone();
+    Ok(common.append.then_some(Route::Append { server, mailbox }))
+}
+
+fn address(text: &str) -> Result<SocketAddr, Failure> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("{text} has no address").into())
+}
+
+/// Well below the 20,000 descriptors that many systems allow a process.
+const CLIENTS_PER_CREW: u32 = 8_000;
+/// The kernel makes the least it allows of it.
+const SMALL_WINDOW_BYTES: u32 = 2_048;
