@@ -11,13 +11,18 @@
 //! two syscalls loses no message; workers that share a mailbox agree.
 
 mod error;
+mod file_name;
 mod flags;
+mod folder;
 mod home;
+mod index;
 mod mailbox;
 mod name;
+mod validity;
 
 pub use error::StoreError;
 pub use flags::{FlagChange, Flags};
 pub use home::{Home, Status};
-pub use mailbox::{Changed, Mailbox, Message, MessageFile};
+pub use index::Message;
+pub use mailbox::{Changed, Mailbox, MessageFile};
 pub use name::MailboxName;

@@ -1,163 +1,114 @@
 //! An open mailbox.
 
-use std::io::Read;
+mod append;
+mod change;
+mod copy;
+mod expunge;
+mod keyword;
+mod read;
+mod recent;
+mod refresh;
+mod scan;
+#[cfg(test)]
+mod tests;
+
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::{FlagChange, Flags, StoreError};
+use crate::folder::{Folder, Place};
+use crate::index::{Index, Message};
+use crate::{StoreError, file_name, validity};
 
-/// One message as the index knows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Message {
-    pub uid: u32,
-    pub flags: Flags,
-    /// The modseq of its last change (RFC 7162).
-    pub modseq: u64,
-}
-
-/// What became of a change of flags.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// UIDs whose flags differ now, ascending.
-    pub changed: Vec<u32>,
-    /// UIDs left alone since they changed after `unchanged_since` (RFC 7162 MODIFIED), ascending.
-    pub modified: Vec<u32>,
-}
+pub use change::Changed;
+pub use read::MessageFile;
 
 /// A handle of one mailbox: its messages as of the last call that looked, no lock held between.
 #[derive(Debug)]
 pub struct Mailbox {
-    folder: PathBuf,
-    messages: Vec<Message>,
-    keywords: Vec<String>,
+    folder: Folder,
+    index: Index,
+    /// The mtimes of the last look at the files, if no file can have changed under the same ones.
+    settled: Option<refresh::Stamps>,
+    rebuilt: Option<String>,
 }
 
 impl Mailbox {
-    /// Takes in what the files and other handles say; three stats when nothing changed.
-    pub fn refresh(&mut self) -> Result<(), StoreError> {
-        Ok(())
+    /// Opens the mailbox in a folder of the home `root`, with its files taken in.
+    pub(crate) fn open(root: &Path, path: &Path) -> Result<Mailbox, StoreError> {
+        let folder = Folder::open(path)?;
+        let lock = folder.lock()?;
+        // It may have been deleted while we waited for the lock.
+        folder.check()?;
+        let (found, rebuilt) = match Index::load(&folder) {
+            Ok(found) => (found, None),
+            Err(error @ StoreError::Damaged { .. }) => {
+                Index::put_aside(&folder)?;
+                (None, Some(error.to_string()))
+            }
+            Err(error) => return Err(error),
+        };
+        let index = match found {
+            Some(index) => index,
+            None => Index::create(&folder, validity::next(root)?)?,
+        };
+        drop(lock);
+        let mut mailbox = Mailbox { folder, index, settled: None, rebuilt };
+        mailbox.refresh()?;
+        Ok(mailbox)
     }
 
-    /// Claims what no session has claimed: these messages are \Recent for the caller alone.
-    /// Moves the files from new/ to cur/.
-    pub fn claim_recent(&mut self) -> Result<Option<RangeInclusive<u32>>, StoreError> {
-        Ok(None)
-    }
-
-    /// The number of a keyword, given out now if the mailbox does not know it yet; None if it has
-    /// `Flags::KEYWORDS_MAX` others.
-    pub fn keyword(&mut self, _name: &str) -> Result<Option<u8>, StoreError> {
-        Ok(None)
-    }
-
-    /// STORE: changes the flags of the messages that are there and, with `unchanged_since`, have
-    /// no higher modseq. All that change get one new modseq.
-    pub fn change_flags(
-        &mut self,
-        _uids: &[u32],
-        _how: FlagChange,
-        _flags: Flags,
-        _unchanged_since: Option<u64>,
-    ) -> Result<Changed, StoreError> {
-        Ok(Changed::default())
-    }
-
-    /// Removes messages, whatever their flags; the UIDs that went, ascending.
-    pub fn expunge(&mut self, _uids: &[u32]) -> Result<Vec<u32>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    /// Stores a message of `size` bytes and answers its UID. `date` is its INTERNALDATE in
-    /// seconds since the epoch. A body that ends early stores nothing.
-    pub fn append(
-        &mut self,
-        _body: &mut dyn Read,
-        _size: u64,
-        _flags: Flags,
-        _date: Option<i64>,
-    ) -> Result<u32, StoreError> {
-        Err(StoreError::NoSpace)
-    }
-
-    /// COPY, or MOVE with `remove`, in ascending order: (UID here, UID there) for each message
-    /// that was there. Flags, keywords and date go with it. All or none.
-    pub fn copy(
-        &mut self,
-        _uids: &[u32],
-        _to: &mut Mailbox,
-        _remove: bool,
-    ) -> Result<Vec<(u32, u32)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    /// Opens a message's file, wherever it is now.
-    pub fn open_message(&self, _uid: u32) -> Result<MessageFile, StoreError> {
-        Err(StoreError::Expunged)
-    }
-
-    /// RFC822.SIZE in bytes, without opening the file where its name tells it.
-    pub fn size(&self, _uid: u32) -> Result<u64, StoreError> {
-        Err(StoreError::Expunged)
+    /// Why the index had to be built anew, under a new UIDVALIDITY, when this handle was opened.
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.rebuilt.as_deref()
     }
 
     pub fn uid_validity(&self) -> u32 {
-        1
+        self.index.uid_validity()
     }
 
     pub fn uid_next(&self) -> u32 {
-        1
+        self.index.table.uid_next
     }
 
     pub fn highest_modseq(&self) -> u64 {
-        1
+        self.index.table.highest_modseq
     }
 
     /// All messages by ascending UID.
     pub fn messages(&self) -> &[Message] {
-        &self.messages
+        &self.index.table.messages
     }
 
     pub fn find(&self, uid: u32) -> Option<&Message> {
-        let at = self.messages.binary_search_by_key(&uid, |message| message.uid).ok()?;
-        Some(&self.messages[at])
+        self.index.table.position(uid).map(|at| &self.messages()[at])
     }
 
     /// The UIDs that went after `modseq`, sorted and disjoint. May name some that went before, and
     /// some that never were: callers who know what their client has leave those out.
-    pub fn expunged_since(&self, _modseq: u64) -> Vec<RangeInclusive<u32>> {
-        Vec::new()
+    pub fn expunged_since(&self, modseq: u64) -> Vec<RangeInclusive<u32>> {
+        self.index.table.gone.since(modseq)
     }
 
     /// The names of the keywords by their number.
     pub fn keywords(&self) -> &[String] {
-        &self.keywords
+        &self.index.table.keywords
     }
 
     /// The folders whose change means that `refresh` will find something: new/ and cur/.
     pub fn watch_paths(&self) -> [PathBuf; 2] {
-        ["new", "cur"].map(|name| self.folder.join(name))
-    }
-}
-
-/// A message's file, open: what happens to its name does not matter any more.
-#[derive(Debug)]
-pub struct MessageFile {
-    size: u64,
-    internal_date: i64,
-}
-
-impl MessageFile {
-    /// Bytes (RFC822.SIZE).
-    pub fn size(&self) -> u64 {
-        self.size
+        ["new", "cur"].map(|name| self.folder.path().join(name))
     }
 
-    /// Seconds since the epoch.
-    pub fn internal_date(&self) -> i64 {
-        self.internal_date
+    /// How many messages no session has claimed yet.
+    pub(crate) fn recent(&self) -> u32 {
+        let claimed = |message: &Message| message.uid < self.index.table.recent_next;
+        (self.messages().len() - self.messages().partition_point(claimed)) as u32
     }
 
-    pub fn read(&mut self) -> Result<Vec<u8>, StoreError> {
-        Err(StoreError::Expunged)
+    /// The name under which the index believes a message's file to lie.
+    fn file_of(&self, message: &Message) -> Result<(Place, Vec<u8>, Vec<u8>), StoreError> {
+        let (base, letters) = (self.index.base(message)?, message.letters());
+        let name = file_name::compose(&base, message.flags, letters);
+        Ok((Place::of(letters), name, base))
     }
 }
