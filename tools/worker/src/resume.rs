@@ -67,8 +67,9 @@ impl Selected {
         let gone: Ranges = mailbox.expunged_since(state.modseq).into_iter().collect();
         let uids = merged(live, gone.intersection(&known));
         // A VANISHED may name more than the client knew, an EXPUNGE may not (RFC 7162, 3.2.10).
-        let is_known = uids.len() == state.count as usize && crc(&uids) == state.uids_crc;
-        if !is_known && !(vanished && uids.len() > state.count as usize) {
+        let count = state.count as usize;
+        let is_known = uids.len() == count && crc(&uids) == state.uids_crc;
+        if !(is_known || vanished && uids.len() > count) {
             return Err(Lost::Changed("IMAP session state is inconsistent, please relogin"));
         }
         let view = View {

@@ -161,7 +161,7 @@ impl Idle {
 /// Between a tenth of a span and all of it: workers that began together part.
 fn jitter(span: Duration) -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let tenths = (now.subsec_nanos() / 1000 + std::process::id()) % 10 + 1;
+    let tenths = (now.subsec_micros() + std::process::id()) % 10 + 1;
     span / 10 * tenths
 }
 

@@ -1,0 +1,9 @@
+//! The worker as a client and an engine see it: sessions over socket pairs, real mailboxes in
+//! temporary folders, the test in the place of everybody else.
+
+mod commands;
+mod hostile;
+mod lab;
+mod resync;
+mod sleep;
+mod told;

@@ -1,0 +1,384 @@
+//! Handing over and taking back: the test is the engine.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use torpor_handoff::line::unhibernate::{Wakeup, render};
+use torpor_handoff::line::{HIBERNATE_VERSION, HibernateLine, MASTER_VERSION};
+use torpor_handoff::sys::fd::{receive, send_with_fd};
+use torpor_store::Home;
+use torpor_worker::End;
+use torpor_worker::state::State;
+use torpor_worker::unhibernate::{Refusal, run_woken};
+
+use crate::lab::{Client, Lab};
+
+/// An engine that holds one client at a time.
+struct Engine {
+    listener: UnixListener,
+}
+
+/// A client that sleeps.
+struct Sleeper {
+    line: Vec<u8>,
+    client: OwnedFd,
+    notify: Option<OwnedFd>,
+}
+
+impl Engine {
+    fn of(lab: &Lab) -> Self {
+        let path = lab.options.base_dir.join("imap-hibernate");
+        Self { listener: UnixListener::bind(path).unwrap() }
+    }
+
+    /// Takes the next client, or answers its first line with `-reason`.
+    fn take(&self, refusal: Option<&str>) -> Option<Sleeper> {
+        let (mut worker, _) = self.listener.accept().unwrap();
+        worker.write_all(HIBERNATE_VERSION).unwrap();
+        let (mut bytes, mut fds) = (Vec::new(), Vec::new());
+        while bytes.iter().filter(|byte| **byte == b'\n').count() < 2 {
+            read(&worker, &mut bytes, &mut fds);
+        }
+        let text = bytes.strip_prefix(HIBERNATE_VERSION).expect("VERSION comes first");
+        let line = text.strip_suffix(b"\n").unwrap().to_vec();
+        if let Some(reason) = refusal {
+            worker.write_all(format!("-{reason}\n").as_bytes()).unwrap();
+            return None;
+        }
+        worker.write_all(b"+\n").unwrap();
+        let parsed = HibernateLine::parse(&line).unwrap();
+        let client = fds.pop().expect("the client rides on the line");
+        if parsed.notify_fd {
+            let mut empty = Vec::new();
+            read(&worker, &mut empty, &mut fds);
+            assert_eq!(empty, b"\n");
+            worker.write_all(b"+\n").unwrap();
+        }
+        // The worker hangs up once it has let go of its client.
+        assert_eq!(worker.read(&mut [0]).unwrap(), 0);
+        Some(Sleeper { line, client, notify: fds.pop() })
+    }
+}
+
+fn read(worker: &UnixStream, bytes: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) {
+    assert!(is_readable(worker.as_fd(), 10_000));
+    let mut piece = [0; 4096];
+    let received = receive(worker.as_fd(), &mut piece).unwrap();
+    assert_ne!(received.count, 0, "the worker hung up too early");
+    bytes.extend_from_slice(&piece[..received.count]);
+    fds.extend(received.passed.fds.into_iter().flatten());
+}
+
+fn is_readable(fd: std::os::fd::BorrowedFd<'_>, ms: u16) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::from(ms)).unwrap() == 1
+}
+
+impl Sleeper {
+    fn state(&self) -> State {
+        let line = HibernateLine::parse(&self.line).unwrap();
+        State::from_bytes(&STANDARD.decode(line.state.unwrap()).unwrap()).unwrap()
+    }
+
+    fn is_notified(&self) -> bool {
+        is_readable(self.notify.as_ref().unwrap().as_fd(), 1000)
+    }
+
+    /// Gives the client to a new session, which `client` talks to from now on.
+    fn wake(self, lab: &Lab, client: &mut Client, wakeup: &Wakeup<'_>) {
+        let mut request = Vec::new();
+        render(&mut request, &self.line, wakeup);
+        let (answer, thread) = give(lab, &request, self.client);
+        assert_eq!(answer, "+\n");
+        client.attach(thread::spawn(move || thread.join().unwrap().expect("it was taken")));
+    }
+
+    /// Gives the client to a worker that must not take it; what that says.
+    fn offer(&self, lab: &Lab, line: &[u8]) -> String {
+        let mut request = Vec::new();
+        render(&mut request, line, &Wakeup::default());
+        let (answer, thread) = give(lab, &request, self.client.try_clone().unwrap());
+        assert!(thread.join().unwrap().is_err(), "{answer}");
+        answer
+    }
+}
+
+type Serving = thread::JoinHandle<Result<End, Refusal>>;
+
+/// The engine's part on `imap-master`.
+fn give(lab: &Lab, request: &[u8], client: OwnedFd) -> (String, Serving) {
+    let (engine, worker) = UnixStream::pair().unwrap();
+    let options = lab.options.clone();
+    let thread = thread::spawn(move || run_woken(worker.into(), options, |_| Ok(None)));
+    let mut lines = BufReader::new(engine);
+    let mut version = String::new();
+    lines.read_line(&mut version).unwrap();
+    assert_eq!(version.as_bytes(), MASTER_VERSION);
+    lines.get_mut().write_all(MASTER_VERSION).unwrap();
+    let sent = send_with_fd(lines.get_ref().as_fd(), request, client.as_fd()).unwrap();
+    assert_eq!(sent, request.len());
+    drop(client);
+    let mut answer = String::new();
+    lines.read_line(&mut answer).unwrap();
+    (answer, thread)
+}
+
+/// A client of `lab` that has just been handed over.
+fn asleep(lab: &Lab, client: &mut Client) -> (Engine, Sleeper) {
+    let engine = Engine::of(lab);
+    client.idle();
+    let sleeper = engine.take(None).unwrap();
+    assert!(matches!(client.end(), End::HandedOver));
+    (engine, sleeper)
+}
+
+fn quick() -> Duration {
+    Duration::from_millis(50)
+}
+
+/// A lab whose clients are handed over at once, with so many mails.
+fn lab_with(mails: u32) -> Lab {
+    let lab = Lab::hibernating(quick());
+    Home::open(&lab.home()).unwrap();
+    for number in 1..=mails {
+        lab.deliver("INBOX", &format!("Subject: {number}\n\nmail\n"));
+    }
+    lab
+}
+
+const CONTINUE: Wakeup<'static> = Wakeup {
+    hibernation_started_us: 1,
+    tag: None,
+    client_input: b"",
+    client_output: b"",
+    idle_continue: true,
+    input_bytes: 0,
+    output_bytes: 0,
+};
+
+#[test]
+fn a_quiet_client_is_handed_over_with_everything() {
+    let lab = lab_with(3);
+    let mut client = lab.select();
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    let line = HibernateLine::parse(&sleeper.line).unwrap();
+    assert_eq!((line.username, line.tag), (&b"u1"[..], &b"i"[..]));
+    assert_eq!(line.session, Some(&b"s\x01t1"[..]));
+    assert_eq!((line.session_created, line.mailbox), (Some(7), Some(&b"INBOX"[..])));
+    assert!(line.idle_cmd && line.notify_fd);
+    let statistics = line.statistics.unwrap();
+    // SELECT and IDLE came in; what went out begins with the answer to the login.
+    assert_eq!(statistics.input_bytes_extra, "t1 SELECT INBOX\r\ni IDLE\r\n".len() as u64);
+    assert!(statistics.output_bytes_extra > 300);
+    assert!(line.stats.unwrap().starts_with(b"in=25 out="));
+    let state = sleeper.state().selected.unwrap();
+    assert_eq!((state.name.as_str(), state.count, state.uid_next), ("INBOX", 3, 4));
+    assert_eq!(state.recent.to_string(), "1:3");
+    assert!(!is_readable(sleeper.notify.as_ref().unwrap().as_fd(), 100), "nothing has happened");
+    lab.deliver("INBOX", "x\n");
+    assert!(sleeper.is_notified());
+}
+
+#[test]
+fn done_ends_an_idle_that_was_slept_through() {
+    let lab = lab_with(1);
+    let mut client = lab.select();
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    let wakeup = Wakeup { client_input: b"DONE\r\nb NOOP\r\n", ..CONTINUE };
+    sleeper.wake(&lab, &mut client, &wakeup);
+    assert_eq!(client.line(), "i OK Idle completed.");
+    assert_eq!(client.line(), "b OK NOOP completed.");
+    assert!(client.ok("STORE 1 +FLAGS (\\Seen)")[0].contains("\\Seen \\Recent"));
+}
+
+#[test]
+fn dovecots_ways_to_end_an_idle_are_understood() {
+    let lab = lab_with(0);
+    let mut client = lab.select();
+    let (engine, sleeper) = asleep(&lab, &mut client);
+    sleeper.wake(&lab, &mut client, &Wakeup { idle_continue: false, ..CONTINUE });
+    assert_eq!(client.line(), "i OK Idle completed.");
+    client.idle();
+    let sleeper = engine.take(None).unwrap();
+    client.end();
+    let mut request = Vec::new();
+    let wakeup = Wakeup { idle_continue: false, client_input: b"c NOOP\r\n", ..CONTINUE };
+    render(&mut request, &sleeper.line, &wakeup);
+    request.splice(request.len() - 1.., b"\tbad-done\n".iter().copied());
+    let (answer, thread) = give(&lab, &request, sleeper.client);
+    assert_eq!(answer, "+\n");
+    client.attach(thread::spawn(move || thread.join().unwrap().expect("it was taken")));
+    assert_eq!(client.line(), "i BAD Idle completed.");
+    assert_eq!(client.line(), "c OK NOOP completed.");
+}
+
+#[test]
+fn what_is_no_done_is_answered_as_if_nobody_had_slept() {
+    let lab = lab_with(0);
+    let mut client = lab.select();
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    let wakeup = Wakeup { client_input: b"FOO BAR\r\nb NO", tag: Some(b"new"), ..CONTINUE };
+    sleeper.wake(&lab, &mut client, &wakeup);
+    client.send("OP\r\n");
+    assert_eq!(client.line(), "new BAD Expected DONE.");
+    assert_eq!(client.line(), "b OK NOOP completed.");
+}
+
+#[test]
+fn mail_and_expunges_of_the_night_are_told_in_the_old_numbers() {
+    let lab = lab_with(5);
+    let mut client = lab.select();
+    let (engine, sleeper) = asleep(&lab, &mut client);
+    let mut other = lab.select();
+    other.ok("STORE 2,4 +FLAGS.SILENT (\\Deleted)");
+    other.ok("EXPUNGE");
+    other.ok("STORE 3 +FLAGS.SILENT (\\Seen $k)");
+    lab.deliver("INBOX", "new\n");
+    let wakeup = Wakeup { client_output: b"ll here\r\n", ..CONTINUE };
+    sleeper.wake(&lab, &mut client, &wakeup);
+    assert_eq!(client.line(), "ll here");
+    assert_eq!((client.line(), client.line()), ("* 2 EXPUNGE".into(), "* 3 EXPUNGE".into()));
+    assert_eq!(client.line(), "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $k)");
+    assert!(client.line().starts_with("* OK [PERMANENTFLAGS "));
+    assert_eq!(client.line(), "* 3 FETCH (FLAGS (\\Seen \\Recent $k))");
+    assert_eq!((client.line(), client.line()), ("* 4 EXISTS".into(), "* 4 RECENT".into()));
+    // It goes on idling, and goes to sleep again under the same tag.
+    let sleeper = engine.take(None).unwrap();
+    assert_eq!(HibernateLine::parse(&sleeper.line).unwrap().tag, b"i");
+    assert_eq!(sleeper.state().selected.unwrap().count, 4);
+}
+
+#[test]
+fn a_client_with_qresync_hears_vanished() {
+    let lab = lab_with(4);
+    let mut client = lab.login();
+    client.ok("ENABLE QRESYNC");
+    client.ok("SELECT INBOX");
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    let mut other = lab.select();
+    other.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)");
+    other.ok("EXPUNGE");
+    other.ok("STORE 1 +FLAGS.SILENT (\\Seen)");
+    sleeper.wake(&lab, &mut client, &CONTINUE);
+    assert_eq!(client.line(), "* VANISHED 1:2");
+    assert!(client.line().starts_with("* 1 FETCH (UID 3 FLAGS (\\Seen \\Recent) MODSEQ ("));
+}
+
+#[test]
+fn a_client_without_a_mailbox_sleeps_too() {
+    let lab = lab_with(0);
+    let mut client = lab.login();
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    assert!(sleeper.notify.is_none());
+    assert_eq!(sleeper.state(), State::default());
+    sleeper.wake(&lab, &mut client, &Wakeup { client_input: b"DONE\r\n", ..CONTINUE });
+    assert_eq!(client.line(), "i OK Idle completed.");
+    assert_eq!(client.reply("CHECK"), "BAD No mailbox selected.");
+}
+
+#[test]
+fn a_refused_client_stays_and_is_offered_again() {
+    let lab = lab_with(0);
+    let engine = Engine::of(&lab);
+    let mut client = lab.select();
+    client.idle();
+    assert!(engine.take(Some("full: slots_max is reached")).is_none());
+    lab.deliver("INBOX", "x\n");
+    assert_eq!((client.line(), client.line()), ("* 1 EXISTS".into(), "* 1 RECENT".into()));
+    let sleeper = engine.take(None).unwrap();
+    assert_eq!(sleeper.state().selected.unwrap().count, 1);
+}
+
+#[test]
+fn without_an_engine_a_client_is_served_on() {
+    let lab = lab_with(0);
+    let mut client = lab.select();
+    client.idle();
+    thread::sleep(quick() * 6);
+    client.send("DONE\r\n");
+    assert_eq!(client.line(), "i OK Idle completed.");
+}
+
+#[test]
+fn half_a_line_keeps_a_client_awake() {
+    let lab = lab_with(0);
+    let engine = Engine::of(&lab);
+    let mut client = lab.select();
+    client.idle();
+    client.send("DO");
+    assert!(!is_readable(engine.listener.as_fd(), 400), "the line cannot carry input");
+    client.send("NE\r\n");
+    assert_eq!(client.line(), "i OK Idle completed.");
+}
+
+#[test]
+fn what_cannot_be_restored_is_refused_before_it_is_touched() {
+    let lab = lab_with(1);
+    let mut client = lab.select();
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    let text = String::from_utf8(sleeper.line.clone()).unwrap();
+    let with = |key: &str, value: &str| {
+        let fields = text.split('\t').map(|field| match field.starts_with(key) {
+            true => format!("{key}{value}"),
+            false => field.to_owned(),
+        });
+        fields.collect::<Vec<_>>().join("\t").into_bytes()
+    };
+    for (line, reason) in [
+        (with("state=", "AQ=="), "-Failed to create client: state is damaged: features"),
+        (with("state=", "AwA="), "-Failed to create client: state has version 3, not 1"),
+        (with("peer_ino=", "1"), "-Failed to verify client input: peer_ino does not name"),
+        (with("userdb_fields=", "uid=5"), "-Failed to create client: userdb_fields has no home"),
+        (with("session_created=", "x"), "-Failed to parse client input: Invalid session_created"),
+    ] {
+        let answer = sleeper.offer(&lab, &line);
+        assert!(answer.starts_with(reason), "{answer}");
+    }
+    // After all of that the client is as good as before.
+    sleeper.wake(&lab, &mut client, &Wakeup { client_input: b"DONE\r\n", ..CONTINUE });
+    assert_eq!(client.line(), "i OK Idle completed.");
+}
+
+#[test]
+fn a_mailbox_that_is_gone_or_new_ends_in_bye() {
+    let lab = lab_with(0);
+    let mut other = lab.login();
+    other.ok("CREATE A");
+    for again in [false, true] {
+        other.ok(if again { "CREATE A" } else { "NOOP" });
+        let mut client = lab.login();
+        client.ok("SELECT A");
+        let engine = Engine::of(&lab);
+        client.idle();
+        let sleeper = engine.take(None).unwrap();
+        client.end();
+        other.ok("DELETE A");
+        other.ok(if again { "CREATE A" } else { "NOOP" });
+        sleeper.wake(&lab, &mut client, &CONTINUE);
+        let expected = match again {
+            true => "* BYE UIDVALIDITY changed, please reconnect.",
+            false => "* BYE Selected mailbox was deleted.",
+        };
+        assert_eq!(client.line(), expected);
+        assert!(matches!(client.end(), End::Inconsistent(_)));
+        std::fs::remove_file(lab.options.base_dir.join("imap-hibernate")).unwrap();
+    }
+}
+
+#[test]
+fn a_state_has_the_same_size_for_any_mailbox() {
+    let sizes = [1, 10, 1000].map(|mails| {
+        let lab = lab_with(mails);
+        let mut client = lab.select();
+        let (_engine, sleeper) = asleep(&lab, &mut client);
+        sleeper.state().to_bytes().len()
+    });
+    println!("state bytes for 1, 10 and 1,000 messages: {sizes:?}");
+    // Only the digits of the numbers in it grow.
+    assert!(sizes.iter().all(|size| *size <= 40), "{sizes:?}");
+}
