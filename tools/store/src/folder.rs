@@ -81,13 +81,20 @@ impl Folder {
 
     /// The right to change the mailbox, alone, until the guard is dropped.
     pub fn lock(&self) -> Result<Locked, StoreError> {
-        self.lock.lock().map_err(StoreError::io("locking a mailbox"))?;
-        Ok(Locked(self.lock.clone()))
+        self.lock_by(File::lock)
     }
 
     /// The right to read the index while nobody changes it.
     pub fn lock_shared(&self) -> Result<Locked, StoreError> {
-        self.lock.lock_shared().map_err(StoreError::io("locking a mailbox"))?;
+        self.lock_by(File::lock_shared)
+    }
+
+    fn lock_by(&self, how: fn(&File) -> io::Result<()>) -> Result<Locked, StoreError> {
+        while let Err(error) = how(&self.lock) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(StoreError::io("locking a mailbox")(error));
+            }
+        }
         Ok(Locked(self.lock.clone()))
     }
 

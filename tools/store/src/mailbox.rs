@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::folder::{Folder, Place};
 use crate::index::{Index, Message};
-use crate::{StoreError, file_name, validity};
+use crate::{Flags, StoreError, file_name, validity};
 
 pub use change::Changed;
 pub use read::MessageFile;
@@ -53,8 +53,11 @@ impl Mailbox {
         };
         drop(lock);
         let mut mailbox = Mailbox { folder, index, settled: None, rebuilt };
-        mailbox.refresh()?;
-        Ok(mailbox)
+        match mailbox.refresh() {
+            // On a full disk new mail has to wait, but what is known can be read, and expunged.
+            Ok(()) | Err(StoreError::NoSpace) => Ok(mailbox),
+            Err(error) => Err(error),
+        }
     }
 
     /// Why the index had to be built anew, under a new UIDVALIDITY, when this handle was opened.
@@ -103,6 +106,21 @@ impl Mailbox {
     pub(crate) fn recent(&self) -> u32 {
         let claimed = |message: &Message| message.uid < self.index.table.recent_next;
         (self.messages().len() - self.messages().partition_point(claimed)) as u32
+    }
+
+    /// The places in the table of the messages with these UIDs, ascending, each once.
+    fn chosen(&self, uids: &[u32]) -> Vec<u32> {
+        let mut uids = uids.to_vec();
+        uids.sort_unstable();
+        uids.dedup();
+        let places = uids.iter().filter_map(|uid| self.index.table.position(*uid));
+        places.map(|place| place as u32).collect()
+    }
+
+    /// The flags without those that mean nothing here: bits of keywords that nobody named.
+    fn meaningful(&self, flags: Flags) -> Flags {
+        let keywords = (0..self.keywords().len() as u8).map(Flags::of_keyword);
+        flags & keywords.fold(Flags::SYSTEM, |all, keyword| all | keyword)
     }
 
     /// The name under which the index believes a message's file to lie.

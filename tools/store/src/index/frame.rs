@@ -22,16 +22,15 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Where in the batch the entry came to lie.
     pub fn arrived(
         &mut self,
         uid: u32,
         modseq: u64,
         (base, flags, letters): (&[u8], Flags, Letters),
-    ) -> usize {
+    ) {
         let name_bytes = u8::try_from(base.len()).expect("a file name has at most 255 bytes");
         let entry = Arrived { state: Changed::new(uid, modseq, flags, letters), name_bytes };
-        self.entry(Kind::Arrived, &[entry.as_bytes(), base])
+        self.entry(Kind::Arrived, &[entry.as_bytes(), base]);
     }
 
     pub fn changed(&mut self, uid: u32, modseq: u64, flags: Flags, letters: Letters) {
@@ -77,7 +76,7 @@ impl Batch {
         self.open = None;
     }
 
-    fn entry(&mut self, kind: Kind, parts: &[&[u8]]) -> usize {
+    fn entry(&mut self, kind: Kind, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let fits = |at: usize| self.bytes.len() - at + length <= FRAME_BYTES_MAX;
         if !self.open.is_some_and(|(at, open)| open == kind && fits(at)) {
@@ -85,9 +84,7 @@ impl Batch {
             self.open = Some((self.bytes.len(), kind));
             self.bytes.extend_from_slice(&[0; size_of::<FrameHeader>()]);
         }
-        let at = self.bytes.len();
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        at
     }
 
     fn close(&mut self) {

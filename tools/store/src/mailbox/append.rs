@@ -65,6 +65,7 @@ impl Mailbox {
         let _lock = self.folder.lock()?;
         self.index.catch_up(&self.folder)?;
         let (base, letters) = (unique(Some(sizes)), Letters::default());
+        let flags = self.meaningful(flags);
         let (uid, modseq) = (self.fresh_uid()?, self.highest_modseq() + 1);
         let name = compose(base.as_bytes(), flags, letters);
         self.folder.publish(tmp, &name).map_err(&failed)?;

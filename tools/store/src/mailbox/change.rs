@@ -1,9 +1,11 @@
 //! STORE: flags in the names of the files, keywords in the index.
 
+use std::io::ErrorKind;
+
 use super::Mailbox;
 use crate::file_name::compose;
 use crate::folder::Place;
-use crate::index::{Batch, Message};
+use crate::index::Batch;
 use crate::{FlagChange, Flags, StoreError};
 
 /// What became of a change of flags.
@@ -15,12 +17,14 @@ pub struct Changed {
     pub modified: Vec<u32>,
 }
 
-/// A message that gets other flags.
+/// A message, by its place in the table, and the flags it gets.
 struct Step {
-    message: Message,
-    base: Vec<u8>,
+    at: u32,
     flags: Flags,
 }
+
+/// A file's place and name.
+type Name = (Place, Vec<u8>);
 
 impl Mailbox {
     /// STORE: changes the flags of the messages that are there and, with `unchanged_since`, have
@@ -38,15 +42,17 @@ impl Mailbox {
         let _lock = self.folder.lock()?;
         for _ in 0..ATTEMPTS_MAX {
             self.index.catch_up(&self.folder)?;
+            let flags = self.meaningful(flags);
             let mut done = Changed::default();
             let mut steps = Vec::new();
-            for message in self.chosen(uids) {
+            for at in self.chosen(uids) {
+                let message = &self.messages()[at as usize];
                 let new = how.applied(message.flags, flags);
                 if unchanged_since.is_some_and(|since| message.modseq > since) {
                     done.modified.push(message.uid);
                 } else if new != message.flags {
                     done.changed.push(message.uid);
-                    steps.push(Step { message, base: self.index.base(&message)?, flags: new });
+                    steps.push(Step { at, flags: new });
                 }
             }
             if self.perform(&steps)? {
@@ -58,14 +64,6 @@ impl Mailbox {
         Err(StoreError::TooMany { what: "changes by other programs at once" })
     }
 
-    /// The messages with these UIDs, ascending, each once.
-    pub(super) fn chosen(&self, uids: &[u32]) -> Vec<Message> {
-        let mut uids = uids.to_vec();
-        uids.sort_unstable();
-        uids.dedup();
-        uids.iter().filter_map(|uid| self.find(*uid)).copied().collect()
-    }
-
     /// Renames and records; false, with nothing done, if a file was not where it should be.
     fn perform(&mut self, steps: &[Step]) -> Result<bool, StoreError> {
         let mut batch = Batch::default();
@@ -75,38 +73,47 @@ impl Mailbox {
                 Ok(()) => {}
                 Err(error) => {
                     self.undo(&steps[..count]);
-                    return match error.kind() {
-                        std::io::ErrorKind::NotFound => Ok(false),
-                        _ => Err(StoreError::io("renaming a message")(error)),
+                    return if matches!(error, StoreError::Expunged) {
+                        Ok(false)
+                    } else {
+                        Err(error)
                     };
                 }
             }
-            let letters = step.message.letters().settled();
-            batch.changed(step.message.uid, modseq, step.flags, letters);
+            let message = &self.messages()[step.at as usize];
+            batch.changed(message.uid, modseq, step.flags, message.letters().settled());
         }
         self.index.commit(&self.folder, &mut batch).inspect_err(|_| self.undo(steps))?;
         Ok(true)
     }
 
-    fn relabel(&self, step: &Step) -> std::io::Result<()> {
-        let letters = step.message.letters();
-        let old = compose(&step.base, step.message.flags, letters);
-        let new = compose(&step.base, step.flags, letters.settled());
-        let from = Place::of(letters);
-        if from == Place::Cur && old == new {
+    fn relabel(&self, step: &Step) -> Result<(), StoreError> {
+        let (old, new) = self.names(step)?;
+        if old == new {
             return Ok(());
         }
-        self.folder.rename((from, &old), (Place::Cur, &new))
+        let renamed = self.folder.rename((old.0, &old.1), (new.0, &new.1));
+        renamed.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::Expunged,
+            _ => StoreError::io("renaming a message")(error),
+        })
     }
 
     /// Takes renames back. What cannot be taken back is found by the next look at the files.
     fn undo(&self, steps: &[Step]) {
         for step in steps.iter().rev() {
-            let letters = step.message.letters();
-            let old = compose(&step.base, step.message.flags, letters);
-            let new = compose(&step.base, step.flags, letters.settled());
-            let _ = self.folder.rename((Place::Cur, &new), (Place::of(letters), &old));
+            if let Ok((old, new)) = self.names(step) {
+                let _ = self.folder.rename((new.0, &new.1), (old.0, &old.1));
+            }
         }
+    }
+
+    /// The names before and after a step.
+    fn names(&self, step: &Step) -> Result<(Name, Name), StoreError> {
+        let message = &self.messages()[step.at as usize];
+        let (place, old, base) = self.file_of(message)?;
+        let new = compose(&base, step.flags, message.letters().settled());
+        Ok(((place, old), (Place::Cur, new)))
     }
 }
 

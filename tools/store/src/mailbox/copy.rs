@@ -40,8 +40,9 @@ impl Mailbox {
             self.index.catch_up(&self.folder)?;
             to.index.catch_up(&to.folder)?;
             let chosen = self.chosen(uids);
+            let messages: Vec<_> = chosen.iter().map(|at| self.messages()[*at as usize]).collect();
             let mut steps = Vec::with_capacity(chosen.len());
-            match self.perform_copy(&chosen, to, remove, &mut steps) {
+            match self.perform_copy(&messages, to, remove, &mut steps) {
                 Ok(()) => {}
                 Err(error) => {
                     self.undo_copy(&steps, to, remove);
@@ -54,6 +55,7 @@ impl Mailbox {
                 }
             }
             to.index.sync()?;
+            // Here may be there.
             self.index.catch_up(&self.folder)?;
             if remove {
                 // Should there be no space for it, the next look sees that the files have gone.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::Mailbox;
 use super::change::ATTEMPTS_MAX;
 use crate::StoreError;
-use crate::index::{Batch, Message};
+use crate::index::Batch;
 
 impl Mailbox {
     /// Removes messages, whatever their flags; the UIDs that this call removed, ascending.
@@ -21,8 +21,8 @@ impl Mailbox {
             let chosen = self.chosen(uids);
             let (gone, stopped) = self.remove_files(&chosen);
             let gone = &chosen[..gone];
+            removed.extend(gone.iter().map(|at| self.messages()[*at as usize].uid));
             self.record_expunged(gone)?;
-            removed.extend(gone.iter().map(|message| message.uid));
             match stopped {
                 None => break,
                 // Another program was at the files: its changes come first.
@@ -34,28 +34,29 @@ impl Mailbox {
     }
 
     /// How many were removed, from the first on, and what kept the next one from it.
-    fn remove_files(&self, messages: &[Message]) -> (usize, Option<StoreError>) {
-        for (count, message) in messages.iter().enumerate() {
-            let removed = self.file_of(message).and_then(|(place, name, _)| {
-                self.folder.remove(place, &name).map_err(|error| match error.kind() {
-                    ErrorKind::NotFound => StoreError::Expunged,
-                    _ => StoreError::io("removing a message")(error),
-                })
-            });
+    fn remove_files(&self, chosen: &[u32]) -> (usize, Option<StoreError>) {
+        for (count, at) in chosen.iter().enumerate() {
+            let removed =
+                self.file_of(&self.messages()[*at as usize]).and_then(|(place, name, _)| {
+                    self.folder.remove(place, &name).map_err(|error| match error.kind() {
+                        ErrorKind::NotFound => StoreError::Expunged,
+                        _ => StoreError::io("removing a message")(error),
+                    })
+                });
             if let Err(error) = removed {
                 return (count, Some(error));
             }
         }
-        (messages.len(), None)
+        (chosen.len(), None)
     }
 
-    /// Writes that these messages are gone, neighbours as one range.
-    pub(super) fn record_expunged(&mut self, messages: &[Message]) -> Result<(), StoreError> {
+    /// Writes that these places of the table are empty now, neighbours as one range.
+    pub(super) fn record_expunged(&mut self, chosen: &[u32]) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         let modseq = self.highest_modseq() + 1;
-        let at = |message: &Message| self.index.table.position(message.uid);
-        for range in messages.chunk_by(|one, next| at(one).map(|at| at + 1) == at(next)) {
-            batch.expunged(range[0].uid, range[range.len() - 1].uid, modseq);
+        let uid = |at: u32| self.messages()[at as usize].uid;
+        for range in chosen.chunk_by(|one, next| one + 1 == *next) {
+            batch.expunged(uid(range[0]), uid(range[range.len() - 1]), modseq);
         }
         self.index.commit(&self.folder, &mut batch)
     }

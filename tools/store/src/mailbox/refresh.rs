@@ -81,13 +81,15 @@ impl Mailbox {
             let modseq = if flags == message.flags { message.modseq } else { modseq };
             batch.changed(message.uid, modseq, flags, found.letters);
         }
-        self.take_in_arrivals(&findings, modseq, &mut batch)?;
+        let taken_in = self.take_in_arrivals(&findings, modseq, &mut batch);
+        // What was written before a failure holds, and has to be in order.
+        self.index.settle()?;
+        taken_in?;
         let is_settled = stamps.are_settled(now_ns);
         if is_settled && self.index.table.scanned.map(Stamps::from) != Some(stamps) {
             let (new_ns, cur_ns) = (stamps.new_ns.into(), stamps.cur_ns.into());
             batch.scanned(Scanned { new_ns, cur_ns });
         }
-        self.index.settle()?;
         self.index.commit(&self.folder, &mut batch)?;
         self.settled = is_settled.then_some(stamps);
         Ok(())

@@ -391,3 +391,59 @@ fn a_vanished_or_moved_maildir_is_an_error() {
     assert_eq!(uids(refreshed(&mut inbox)), [1]);
     assert_eq!(text(&inbox, 1), "x");
 }
+
+#[test]
+fn a_damaged_index_is_rebuilt_under_a_new_uidvalidity_and_says_so() {
+    let ground = Ground::new();
+    let mut old = ground.inbox();
+    append(&mut old, "one");
+    append(&mut old, "two");
+    old.expunge(&[1]).expect("an expunge");
+    let mut bytes = fs::read(ground.path("torpor.index")).expect("the index");
+    bytes[20] ^= 1;
+    fs::write(ground.path("torpor.index"), &bytes).expect("a damaged index");
+    let new = ground.inbox();
+    assert!(new.uid_validity() > old.uid_validity());
+    assert!(new.rebuilt().expect("a reason").contains("checksum of the header"));
+    assert_eq!(text(&new, 1), "two");
+    assert_eq!(fs::read(ground.path("torpor.index.damaged")).expect("kept aside"), bytes);
+    assert!(matches!(old.refresh(), Err(StoreError::Damaged { .. })));
+    assert!(matches!(old.expunge(&[2]), Err(StoreError::Damaged { .. })));
+    assert_eq!(text(&new, 1), "two");
+    assert_eq!(ground.inbox().rebuilt(), None);
+}
+
+#[test]
+fn a_lost_index_is_begun_under_a_new_uidvalidity() {
+    let ground = Ground::new();
+    let mut old = ground.inbox();
+    append(&mut old, "one");
+    fs::remove_file(ground.path("torpor.index")).expect("a removal");
+    assert!(matches!(old.refresh(), Err(StoreError::Damaged { .. })));
+    let new = ground.inbox();
+    assert!(new.uid_validity() > old.uid_validity());
+    assert_eq!(text(&new, 1), "one");
+}
+
+#[test]
+fn flags_of_keywords_that_nobody_named_are_not_kept() {
+    let ground = Ground::new();
+    let mut mailbox = ground.inbox();
+    let wild = Flags(u64::MAX);
+    let uid = mailbox.append(&mut &b"x"[..], 1, wild, None).expect("an append");
+    assert_eq!(flags(&mailbox, uid), Flags::SYSTEM);
+    mailbox.change_flags(&[uid], FlagChange::Replace, wild, None).expect("a change");
+    assert_eq!(flags(&mailbox, uid), Flags::SYSTEM);
+}
+
+#[test]
+fn a_mailbox_takes_so_many_keywords_and_no_more() {
+    let ground = Ground::new();
+    let mut mailbox = ground.inbox();
+    for n in 0..Flags::KEYWORDS_MAX {
+        assert_eq!(mailbox.keyword(&format!("k{n}")).expect("no error"), Some(n as u8));
+    }
+    assert_eq!(mailbox.keyword("one-more").expect("no error"), None);
+    assert_eq!(mailbox.keyword("K7").expect("no error"), Some(7));
+    assert!(matches!(mailbox.keyword(&"x".repeat(500)), Err(StoreError::TooMany { .. })));
+}
