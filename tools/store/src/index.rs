@@ -97,8 +97,13 @@ impl Index {
 
     /// Writes a transaction and takes it into the table; the caller holds the lock and has caught
     /// up. When it fails nothing is written.
-    pub fn commit(&mut self, folder: &Folder, batch: &mut Batch) -> Result<(), StoreError> {
-        self.write(batch)?;
+    pub fn commit(
+        &mut self,
+        folder: &Folder,
+        batch: &mut Batch,
+        reach: Reach,
+    ) -> Result<(), StoreError> {
+        self.write(batch, reach)?;
         self.settle()?;
         // A log that cannot be rewritten now is as good as before, only long.
         if self.end > 2 * self.base_bytes + SLACK_BYTES && self.rewrite(folder).is_ok() {
@@ -108,7 +113,7 @@ impl Index {
     }
 
     /// As `commit`, for one of many batches: `settle` must follow the last.
-    pub fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+    pub fn write(&mut self, batch: &mut Batch, reach: Reach) -> Result<(), StoreError> {
         let bytes = batch.finish();
         if bytes.is_empty() {
             return Ok(());
@@ -120,7 +125,12 @@ impl Index {
         if self.file.metadata().map_err(&failed)?.len() != self.end {
             self.file.set_len(self.end).map_err(&failed)?;
         }
-        if let Err(error) = self.file.write_all_at(bytes, self.end) {
+        let written = self.file.write_all_at(bytes, self.end);
+        let written = written.and_then(|()| match reach {
+            Reach::Cache => Ok(()),
+            Reach::Disk => self.file.sync_data(),
+        });
+        if let Err(error) = written {
             // Part of it may be there: readers would take whole frames of it for true.
             self.file.set_len(self.end).map_err(&failed)?;
             return Err(failed(error));
@@ -138,11 +148,6 @@ impl Index {
 
     pub fn settle(&mut self) -> Result<(), StoreError> {
         self.table.settle().map_err(|why| self.damaged(why))
-    }
-
-    /// Waits until all that was committed is on the disk.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(StoreError::io("syncing an index"))
     }
 
     /// The base of a message's file name.
@@ -192,6 +197,15 @@ impl Index {
     fn damaged(&self, why: &'static str) -> StoreError {
         StoreError::Damaged { file: self.path.clone(), why }
     }
+}
+
+/// How far a transaction has to get before it counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    /// It outlives every process.
+    Cache,
+    /// It outlives a power failure too.
+    Disk,
 }
 
 /// Why frames could not be taken in.

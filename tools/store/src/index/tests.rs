@@ -24,7 +24,7 @@ impl Ground {
         for round in 0..6 {
             let mut batch = Batch::default();
             transaction(round, &mut batch);
-            index.commit(&folder, &mut batch).expect("a commit");
+            index.commit(&folder, &mut batch, Reach::Cache).expect("a commit");
             states.push((index.end, told(&index)));
         }
         Ground { root, folder, states }
@@ -88,7 +88,7 @@ fn a_tail_cut_off_at_any_byte_costs_only_its_own_frame() {
         for round in before as u32..6 {
             let mut batch = Batch::default();
             transaction(round, &mut batch);
-            index.commit(&ground.folder, &mut batch).expect("a commit");
+            index.commit(&ground.folder, &mut batch, Reach::Cache).expect("a commit");
         }
         let again = Index::load(&ground.folder).expect("an index").expect("it is there");
         assert_eq!(&told(&again), last, "cut at {cut}");
@@ -135,7 +135,8 @@ fn a_hole_at_the_end_is_a_tail_and_one_before_the_end_is_damage() {
 fn a_frame_that_no_writer_writes_is_damage() {
     let ground = Ground::new();
     let whole = ground.bytes();
-    let wrong: [(&str, fn(&mut Batch)); 4] = [
+    type Write = fn(&mut Batch);
+    let wrong: [(&str, Write); 4] = [
         ("a change of an unknown UID", |batch| {
             batch.changed(8, 9, Flags::SEEN, Letters::default())
         }),
@@ -165,9 +166,9 @@ fn a_log_that_grows_is_rewritten_and_other_handles_follow() {
     while index.identity == identity {
         modseq += 1;
         let mut batch = Batch::default();
-        let flags = if modseq % 2 == 0 { Flags::SEEN } else { Flags::DRAFT };
+        let flags = if modseq.is_multiple_of(2) { Flags::SEEN } else { Flags::DRAFT };
         batch.changed(3, modseq, flags, Letters::default());
-        index.commit(&ground.folder, &mut batch).expect("a commit");
+        index.commit(&ground.folder, &mut batch, Reach::Cache).expect("a commit");
         assert!(index.end < 3 * SLACK_BYTES, "it never ends");
     }
     assert!(index.end < 1000, "{} bytes", index.end);
@@ -187,7 +188,7 @@ fn large_transactions_become_several_frames() {
     for uid in 10..5010 {
         batch.arrived(uid, 9, (&[b'x'; 200], Flags::default(), Letters::default()));
     }
-    index.commit(&ground.folder, &mut batch).expect("a commit");
+    index.commit(&ground.folder, &mut batch, Reach::Cache).expect("a commit");
     let again = Index::load(&ground.folder).expect("an index").expect("it is there");
     assert_eq!(told(&again), told(&index));
     assert_eq!(again.table.messages.len(), 5001);

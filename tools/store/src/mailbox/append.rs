@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::Mailbox;
 use crate::file_name::{Letters, Sizes, compose, unique};
-use crate::index::Batch;
+use crate::index::{Batch, Reach};
 use crate::{Flags, StoreError};
 
 impl Mailbox {
@@ -72,10 +72,11 @@ impl Mailbox {
         let mut batch = Batch::default();
         batch.arrived(uid, modseq, (base.as_bytes(), flags, letters));
         let recorded = self.folder.sync().map_err(&failed);
-        recorded.and_then(|()| self.index.commit(&self.folder, &mut batch)).inspect_err(|_| {
-            let _ = self.folder.remove(crate::folder::Place::Cur, &name);
-        })?;
-        self.index.sync()?;
+        recorded
+            .and_then(|()| self.index.commit(&self.folder, &mut batch, Reach::Disk))
+            .inspect_err(|_| {
+                let _ = self.folder.remove(crate::folder::Place::Cur, &name);
+            })?;
         Ok(uid)
     }
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::Mailbox;
 use crate::file_name::compose;
 use crate::folder::Place;
-use crate::index::Batch;
+use crate::index::{Batch, Reach};
 use crate::{FlagChange, Flags, StoreError};
 
 /// What became of a change of flags.
@@ -83,7 +83,9 @@ impl Mailbox {
             let message = &self.messages()[step.at as usize];
             batch.changed(message.uid, modseq, step.flags, message.letters().settled());
         }
-        self.index.commit(&self.folder, &mut batch).inspect_err(|_| self.undo(steps))?;
+        self.index
+            .commit(&self.folder, &mut batch, Reach::Cache)
+            .inspect_err(|_| self.undo(steps))?;
         Ok(true)
     }
 

@@ -8,7 +8,7 @@ use super::Mailbox;
 use super::change::ATTEMPTS_MAX;
 use crate::file_name::{Letters, compose, sizes, unique};
 use crate::folder::{Locked, Place};
-use crate::index::{Batch, Message};
+use crate::index::{Batch, Message, Reach};
 use crate::{Flags, StoreError};
 
 /// A file that was given its new name, and what it was before.
@@ -54,7 +54,6 @@ impl Mailbox {
                     continue;
                 }
             }
-            to.index.sync()?;
             // Here may be there.
             self.index.catch_up(&self.folder)?;
             if remove {
@@ -112,7 +111,7 @@ impl Mailbox {
             batch.arrived(uid, modseq, (new.as_bytes(), flags, letters));
         }
         to.folder.sync().map_err(StoreError::io("syncing a mailbox"))?;
-        to.index.commit(&to.folder, &mut batch)
+        to.index.commit(&to.folder, &mut batch, Reach::Disk)
     }
 
     /// The number over there of each keyword that the messages have; None where it is full.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::Mailbox;
 use super::change::ATTEMPTS_MAX;
 use crate::StoreError;
-use crate::index::Batch;
+use crate::index::{Batch, Reach};
 
 impl Mailbox {
     /// Removes messages, whatever their flags; the UIDs that this call removed, ascending.
@@ -58,6 +58,6 @@ impl Mailbox {
         for range in chosen.chunk_by(|one, next| one + 1 == *next) {
             batch.expunged(uid(range[0]), uid(range[range.len() - 1]), modseq);
         }
-        self.index.commit(&self.folder, &mut batch)
+        self.index.commit(&self.folder, &mut batch, Reach::Cache)
     }
 }

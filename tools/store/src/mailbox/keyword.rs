@@ -4,7 +4,7 @@
 //! own; such letters are kept, but never given a meaning.
 
 use super::Mailbox;
-use crate::index::Batch;
+use crate::index::{Batch, Reach};
 use crate::{Flags, StoreError};
 
 impl Mailbox {
@@ -25,7 +25,7 @@ impl Mailbox {
         }
         let mut batch = Batch::default();
         batch.keyword(name);
-        self.index.commit(&self.folder, &mut batch)?;
+        self.index.commit(&self.folder, &mut batch, Reach::Cache)?;
         Ok(self.known_keyword(name))
     }
 

@@ -6,7 +6,7 @@ use super::Mailbox;
 use crate::StoreError;
 use crate::file_name::compose;
 use crate::folder::Place;
-use crate::index::{Batch, Message};
+use crate::index::{Batch, Message, Reach};
 
 impl Mailbox {
     /// Claims what no session has claimed: these messages are \Recent for the caller alone.
@@ -39,7 +39,7 @@ impl Mailbox {
             batch.counters(next, next, table.highest_modseq);
         }
         let claimed = (self.recent() > 0).then(|| first..=next - 1);
-        self.index.commit(&self.folder, &mut batch)?;
+        self.index.commit(&self.folder, &mut batch, Reach::Cache)?;
         Ok(claimed)
     }
 }

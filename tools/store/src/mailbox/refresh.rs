@@ -8,7 +8,7 @@ use super::Mailbox;
 use super::scan::{Findings, Scan};
 use crate::StoreError;
 use crate::folder::Place;
-use crate::index::{Batch, Scanned};
+use crate::index::{Batch, Reach, Scanned};
 
 /// When new/ and cur/ last got or lost a name, in ns since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Mailbox {
             let (new_ns, cur_ns) = (stamps.new_ns.into(), stamps.cur_ns.into());
             batch.scanned(Scanned { new_ns, cur_ns });
         }
-        self.index.commit(&self.folder, &mut batch)?;
+        self.index.commit(&self.folder, &mut batch, Reach::Cache)?;
         self.settled = is_settled.then_some(stamps);
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Mailbox {
                 }
                 batch.arrived(from + rank as u32, modseq, (base, flags, letters));
                 if batch.len() > BATCH_BYTES {
-                    index.write(batch)?;
+                    index.write(batch, Reach::Cache)?;
                 }
                 Ok(())
             })?;
