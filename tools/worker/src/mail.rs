@@ -70,3 +70,6 @@ impl<'a> Mail<'a> {
         self.tree.get_or_init(|| Tree::parse(self.text))
     }
 }
+
+#[cfg(test)]
+mod tests;

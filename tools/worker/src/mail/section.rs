@@ -90,11 +90,11 @@ fn is_one_of(name: &[u8], names: &[AString<'_>]) -> bool {
     names.iter().any(|wanted| wanted.as_ref().eq_ignore_ascii_case(name))
 }
 
-/// The fields that are wanted, in the header's order, and the blank line, which is always there.
+/// The fields that are wanted, in the header's order, and its blank line, if it has one.
 fn subset(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Slices<'_> {
-    let named = fields(header).filter(|field| !field.name.is_empty() && wanted(field.name));
-    let blank: &[u8] = b"\r\n";
-    Slices(named.map(|field| field.whole).chain([blank]).collect())
+    let length: usize = fields(header).map(|field| field.whole.len()).sum();
+    let wanted = fields(header).filter(|field| wanted(field.name)).map(|field| field.whole);
+    Slices(wanted.chain([&header[length..]]).collect())
 }
 
 #[cfg(test)]

@@ -20,6 +20,16 @@ use super::needle::Needle;
 use super::tree::{Kind, Part};
 
 impl Mail<'_> {
+    /// SEARCH SUBJECT, FROM and their like: in such a field, as ENVELOPE shows its white space.
+    pub fn has_in_envelope(&self, name: &str, needle: &Needle) -> bool {
+        let mut named = fields(self.header()).filter(|field| field.is(name));
+        named.any(|field| {
+            let text = decoded(&field);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            needle.is_in(&words.join(" "))
+        })
+    }
+
     /// SEARCH HEADER: in a field of that name in the message's own header.
     pub fn has_in_field(&self, name: &str, needle: &Needle) -> bool {
         let mut named = fields(self.header()).filter(|field| field.is(name));

@@ -164,11 +164,16 @@ impl Scan<'_> {
         }
     }
 
-    /// Ends the open parts from this depth on, though none before it has begun.
+    /// Ends the open parts from this depth on. The line end before `end` is not theirs, even if it
+    /// is that of their header, but nothing ends before it has begun.
     fn close(&mut self, depth: usize, end: Place) {
+        let no_sooner = |than: Place| if end.at < than.at { than } else { end };
         for (index, _) in self.open.drain(depth..) {
-            let body = &mut self.parts[index].body;
-            body.1 = if end.at < body.0.at { body.0 } else { end };
+            let part = &mut self.parts[index];
+            part.body.1 = no_sooner(part.header.0);
+            for place in [&mut part.header.1, &mut part.body.0] {
+                *place = if part.body.1.at < place.at { part.body.1 } else { *place };
+            }
         }
         self.is_header = false;
     }

@@ -44,6 +44,7 @@ impl<'a> Candidate<'a> {
             }
             Test::Body(needle) => self.mail()?.has_in_body(needle),
             Test::Date(days) => days.contains(&self.date()?),
+            Test::Envelope(name, needle) => self.mail()?.has_in_envelope(name, needle),
             Test::Flag(flag) => self.message.flags.contains(*flag),
             Test::Header(name, needle) => self.mail()?.has_in_field(name, needle),
             Test::Larger(size) => self.mailbox.size(self.message.uid)? > *size,

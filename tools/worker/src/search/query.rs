@@ -22,6 +22,8 @@ pub(super) enum Test {
     Body(Needle),
     /// INTERNALDATE is within these days.
     Date(Range<NaiveDate>),
+    /// A field of the envelope has this in it.
+    Envelope(&'static str, Needle),
     /// One flag is set.
     Flag(Flags),
     /// A field of the message's header has this in it.
@@ -65,7 +67,7 @@ impl Test {
             }
             Test::Not(test) => test.cost(),
             Test::Date(_) | Test::Larger(_) | Test::Smaller(_) => Cost::Stat,
-            Test::Header(..) | Test::Sent(_) => Cost::Header,
+            Test::Envelope(..) | Test::Header(..) | Test::Sent(_) => Cost::Header,
             Test::Body(_) | Test::Text(_) => Cost::Body,
             _ => Cost::Index,
         }
@@ -91,15 +93,15 @@ impl Reader<'_> {
             SearchKey::All => Test::All,
             SearchKey::And(keys) => self.all(keys.as_ref())?,
             SearchKey::Answered => Test::Flag(Flags::ANSWERED),
-            SearchKey::Bcc(text) => header("Bcc", text)?,
+            SearchKey::Bcc(text) => Test::Envelope("Bcc", needle(text)?),
             SearchKey::Before(day) => Test::Date(before(day)),
             SearchKey::Body(text) => Test::Body(needle(text)?),
-            SearchKey::Cc(text) => header("Cc", text)?,
+            SearchKey::Cc(text) => Test::Envelope("Cc", needle(text)?),
             SearchKey::Deleted => Test::Flag(Flags::DELETED),
             SearchKey::Draft => Test::Flag(Flags::DRAFT),
             SearchKey::Flagged => Test::Flag(Flags::FLAGGED),
-            SearchKey::From(text) => header("From", text)?,
-            SearchKey::Header(name, text) => header(&utf8(name)?, text)?,
+            SearchKey::From(text) => Test::Envelope("From", needle(text)?),
+            SearchKey::Header(name, text) => Test::Header(utf8(name)?, needle(text)?),
             SearchKey::Keyword(name) => self.keyword(name),
             SearchKey::Larger(size) => Test::Larger(u64::from(*size)),
             SearchKey::ModSequence { modseq, .. } => Test::ModSeq(*modseq),
@@ -118,9 +120,9 @@ impl Reader<'_> {
             SearchKey::SequenceSet(set) => Test::Sequence(Ranges::named(set, self.view.count())),
             SearchKey::Since(day) => Test::Date(since(day)),
             SearchKey::Smaller(size) => Test::Smaller(u64::from(*size)),
-            SearchKey::Subject(text) => header("Subject", text)?,
+            SearchKey::Subject(text) => Test::Envelope("Subject", needle(text)?),
             SearchKey::Text(text) => Test::Text(needle(text)?),
-            SearchKey::To(text) => header("To", text)?,
+            SearchKey::To(text) => Test::Envelope("To", needle(text)?),
             SearchKey::Uid(set) => {
                 let largest = self.view.uids.last().copied().unwrap_or(u32::MAX);
                 Test::Uid(Ranges::named(set, largest))
@@ -150,10 +152,6 @@ fn by_cost(mut tests: Vec<Test>) -> Vec<Test> {
 
 fn not(test: Test) -> Test {
     Test::Not(Box::new(test))
-}
-
-fn header(name: &str, text: &AString<'_>) -> Result<Test, NotUtf8> {
-    Ok(Test::Header(name.to_owned(), needle(text)?))
 }
 
 fn needle(text: &AString<'_>) -> Result<Needle, NotUtf8> {
