@@ -58,10 +58,12 @@ impl Link {
         Ok(Self { socket, stop, input, start: 0, output, input_bytes: 0, output_bytes: 0 })
     }
 
-    /// Puts bytes that the client has sent, but others have read, in front of the socket's.
+    /// Puts bytes that the client has sent, but others have read, in front of the socket's. They
+    /// count as read here: who reads them for us does not count them.
     pub fn prepend(&mut self, bytes: &[u8]) {
         self.input.splice(..self.start, bytes.iter().copied());
         self.start = 0;
+        self.input_bytes += bytes.len() as u64;
     }
 
     /// Bytes that are here but not read.

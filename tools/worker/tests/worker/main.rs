@@ -4,6 +4,7 @@
 mod commands;
 mod hostile;
 mod lab;
+mod memory;
 mod resync;
 mod sleep;
 mod told;

@@ -20,14 +20,14 @@ use torpor_worker::unhibernate::{Refusal, run_woken};
 use crate::lab::{Client, Lab};
 
 /// An engine that holds one client at a time.
-struct Engine {
+pub struct Engine {
     listener: UnixListener,
 }
 
 /// A client that sleeps.
-struct Sleeper {
-    line: Vec<u8>,
-    client: OwnedFd,
+pub struct Sleeper {
+    pub line: Vec<u8>,
+    pub client: OwnedFd,
     notify: Option<OwnedFd>,
 }
 
@@ -80,7 +80,7 @@ fn is_readable(fd: std::os::fd::BorrowedFd<'_>, ms: u16) -> bool {
 }
 
 impl Sleeper {
-    fn state(&self) -> State {
+    pub fn state(&self) -> State {
         let line = HibernateLine::parse(&self.line).unwrap();
         State::from_bytes(&STANDARD.decode(line.state.unwrap()).unwrap()).unwrap()
     }
@@ -108,13 +108,18 @@ impl Sleeper {
     }
 }
 
-type Serving = thread::JoinHandle<Result<End, Refusal>>;
+pub type Serving = thread::JoinHandle<Result<End, Refusal>>;
 
-/// The engine's part on `imap-master`.
+/// Gives a client to a new session of this process; what that answers.
 fn give(lab: &Lab, request: &[u8], client: OwnedFd) -> (String, Serving) {
     let (engine, worker) = UnixStream::pair().unwrap();
     let options = lab.options.clone();
     let thread = thread::spawn(move || run_woken(worker.into(), options, |_| Ok(None)));
+    (send_request(engine, request, client), thread)
+}
+
+/// The engine's part on `imap-master`.
+pub fn send_request(engine: UnixStream, request: &[u8], client: OwnedFd) -> String {
     let mut lines = BufReader::new(engine);
     let mut version = String::new();
     lines.read_line(&mut version).unwrap();
@@ -125,11 +130,11 @@ fn give(lab: &Lab, request: &[u8], client: OwnedFd) -> (String, Serving) {
     drop(client);
     let mut answer = String::new();
     lines.read_line(&mut answer).unwrap();
-    (answer, thread)
+    answer
 }
 
 /// A client of `lab` that has just been handed over.
-fn asleep(lab: &Lab, client: &mut Client) -> (Engine, Sleeper) {
+pub fn asleep(lab: &Lab, client: &mut Client) -> (Engine, Sleeper) {
     let engine = Engine::of(lab);
     client.idle();
     let sleeper = engine.take(None).unwrap();
@@ -137,7 +142,7 @@ fn asleep(lab: &Lab, client: &mut Client) -> (Engine, Sleeper) {
     (engine, sleeper)
 }
 
-fn quick() -> Duration {
+pub fn quick() -> Duration {
     Duration::from_millis(50)
 }
 
@@ -151,7 +156,7 @@ fn lab_with(mails: u32) -> Lab {
     lab
 }
 
-const CONTINUE: Wakeup<'static> = Wakeup {
+pub const CONTINUE: Wakeup<'static> = Wakeup {
     hibernation_started_us: 1,
     tag: None,
     client_input: b"",
