@@ -11,14 +11,23 @@ use super::value::Value;
 
 #[test]
 fn dovecot23_and_the_worker_show_the_same_mails() {
-    let mut place = Place::new(Version::V23);
+    show_the_same_mails(Version::V23);
+}
+
+#[test]
+fn dovecot24_and_the_worker_show_the_same_mails() {
+    show_the_same_mails(Version::V24);
+}
+
+fn show_the_same_mails(version: Version) {
+    let mut place = Place::new(version);
     let number = |place: &Place, name| {
         let at = place.mails.iter().position(|mail| mail.name == name);
         at.expect("a mail of the corpus") + 1
     };
     let all = ITEMS.map(|items| (1..=place.mails.len(), items));
     let deep = DEEP_ITEMS.map(|(mail, items)| (number(&place, mail)..=number(&place, mail), items));
-    let (mut masks, mut differences, mut names) = (Masks::default(), Vec::new(), Vec::new());
+    let (mut masks, mut differences, mut names) = (Masks::new(version), Vec::new(), Vec::new());
     for (numbers, items) in all.into_iter().chain(deep) {
         let both = place.both(&format!("FETCH {}:{} ({items})", numbers.start(), numbers.end()));
         let (referee, ours) = (fetched(&both.referee), fetched(&both.ours));
@@ -40,7 +49,16 @@ fn dovecot23_and_the_worker_show_the_same_mails() {
 
 #[test]
 fn dovecot23_and_the_worker_set_seen_alike() {
-    let mut place = Place::new(Version::V23);
+    set_seen_alike(Version::V23);
+}
+
+#[test]
+fn dovecot24_and_the_worker_set_seen_alike() {
+    set_seen_alike(Version::V24);
+}
+
+fn set_seen_alike(version: Version) {
+    let mut place = Place::new(version);
     for command in [
         "FETCH 1 (FLAGS BODY.PEEK[TEXT])",
         "FETCH 2 BODY[]",
@@ -67,7 +85,16 @@ fn dovecot23_and_the_worker_set_seen_alike() {
 
 #[test]
 fn dovecot23_and_the_worker_refuse_alike() {
-    let mut place = Place::new(Version::V23);
+    refuse_alike(Version::V23);
+}
+
+#[test]
+fn dovecot24_and_the_worker_refuse_alike() {
+    refuse_alike(Version::V24);
+}
+
+fn refuse_alike(version: Version) {
+    let mut place = Place::new(version);
     for command in [
         "FETCH 999 FLAGS",
         "FETCH 1 (BODY[",

@@ -2,26 +2,32 @@
 
 use std::collections::BTreeSet;
 
+use torpor::dovecot::Version;
+
 use super::value::Value;
 
-/// One choice: what one command or item says of one mail is not compared.
-pub struct Mask {
-    /// The name of a mail, or `*`.
-    pub mail: &'static str,
-    /// The name of an item of FETCH, or a whole SEARCH.
-    pub item: &'static str,
-    pub why: &'static str,
+/// A choice that is made differently, and what is therefore not compared.
+struct Choice {
+    why: &'static str,
+    /// The Dovecots that choose so.
+    versions: &'static [Version],
+    /// Names of mails with an item of FETCH or the keys of a SEARCH.
+    masks: &'static [(&'static str, &'static str)],
 }
 
-/// The masks, and which of them have hidden something.
-#[derive(Default)]
+/// Compares, and notes which masks have hidden something.
 pub struct Masks {
-    used: BTreeSet<usize>,
+    version: Version,
+    used: BTreeSet<(&'static str, &'static str)>,
     compared: usize,
 }
 
 impl Masks {
-    /// Compares; a difference that no mask hides is returned as a text.
+    pub fn new(version: Version) -> Masks {
+        Masks { version, used: BTreeSet::new(), compared: 0 }
+    }
+
+    /// A difference that no mask hides, as a text.
     pub fn compare<T: PartialEq + std::fmt::Debug>(
         &mut self,
         mail: &str,
@@ -33,24 +39,28 @@ impl Masks {
         if referee == ours {
             return None;
         }
-        let hides = |mask: &Mask| (mask.mail == mail || mask.mail == "*") && mask.item == item;
-        match MASKS.iter().position(hides) {
-            Some(at) => {
-                self.used.insert(at);
+        match self.masks().find(|(_, mask)| *mask == (mail, item)) {
+            Some((_, mask)) => {
+                self.used.insert(mask);
                 None
             }
             None => Some(format!("{mail}: {item}\n  Dovecot {referee:?}\n  worker  {ours:?}")),
         }
     }
 
-    /// Fails with the differences, and with masks for these items that hide nothing.
+    /// Fails with the differences, and with masks of these items that hide nothing.
     pub fn judge(self, differences: &[String], items: &[&str]) {
-        println!("{} answers compared, {} masks", self.compared, self.used.len());
+        println!("{} answers compared, {} masked", self.compared, self.used.len());
         assert!(differences.is_empty(), "{}", differences.join("\n"));
-        for (at, Mask { mail, item, why }) in MASKS.iter().enumerate() {
-            let is_used = self.used.contains(&at) || !items.contains(item);
-            assert!(is_used, "this mask hides nothing: {mail} {item}: {why}");
+        for (why, mask) in self.masks().filter(|(_, mask)| items.contains(&mask.1)) {
+            assert!(self.used.contains(&mask), "this mask hides nothing: {mask:?}: {why}");
         }
+    }
+
+    fn masks(&self) -> impl Iterator<Item = (&'static str, (&'static str, &'static str))> + use<> {
+        let version = self.version;
+        let choices = CHOICES.iter().filter(move |choice| choice.versions.contains(&version));
+        choices.flat_map(|choice| choice.masks.iter().map(|mask| (choice.why, *mask)))
     }
 }
 
@@ -92,36 +102,60 @@ fn map_texts(value: Value, map: &dyn Fn(&[u8]) -> Vec<u8>) -> Value {
     }
 }
 
-const MASKS: &[Mask] = &[
-    Mask { mail: "broken-addresses", item: "ENVELOPE", why: NOT_AN_ADDRESS },
-    Mask { mail: "broken-content-type", item: "BODY", why: NOT_A_TYPE },
-    Mask { mail: "broken-content-type", item: "BODYSTRUCTURE", why: NOT_A_TYPE },
-    Mask { mail: "type-without-subtype", item: "BODY", why: NOT_A_TYPE },
-    Mask { mail: "type-without-subtype", item: "BODYSTRUCTURE", why: NOT_A_TYPE },
-    Mask { mail: "odd-content-type", item: "BODY", why: BROKEN_LIST },
-    Mask { mail: "odd-content-type", item: "BODYSTRUCTURE", why: BROKEN_LIST },
-    Mask { mail: "forwarded", item: "BODY", why: TWO_BOUNDARIES },
-    Mask { mail: "forwarded", item: "BODYSTRUCTURE", why: TWO_BOUNDARIES },
-    Mask { mail: "forwarded", item: "BODY[2]", why: TWO_BOUNDARIES },
-    Mask { mail: "forwarded", item: "BODY[2.TEXT]", why: TWO_BOUNDARIES },
-    Mask { mail: "boundary-prefix", item: "BODY[1]", why: TWO_BOUNDARIES },
-    Mask { mail: "boundary-prefix", item: "BODY[1]<3>", why: TWO_BOUNDARIES },
-    Mask { mail: "boundary-twice", item: "BODY[1]", why: TWO_BOUNDARIES },
-    Mask { mail: "boundary-twice", item: "BODY[1]<3>", why: TWO_BOUNDARIES },
-    Mask { mail: "empty", item: "BODY[HEADER.FIELDS (FROM SUBJECT X-NONE)]", why: NO_BLANK_LINE },
-    Mask { mail: "empty", item: "BODY[HEADER.FIELDS (X-NONE)]", why: NO_BLANK_LINE },
-    Mask {
-        mail: "no-blank-line",
-        item: "BODY[HEADER.FIELDS (FROM SUBJECT X-NONE)]",
-        why: NO_BLANK_LINE,
+const CHOICES: &[Choice] = &[
+    Choice {
+        why: "outside of the grammar of RFC 5322: what can be read of it",
+        versions: &[Version::V23, Version::V24],
+        masks: &[("broken-addresses", "ENVELOPE")],
     },
-    Mask { mail: "no-blank-line", item: "BODY[HEADER.FIELDS (X-NONE)]", why: NO_BLANK_LINE },
+    Choice {
+        why: "no type: RFC 2045 section 5.2 suggests text/plain, but does not demand it",
+        versions: &[Version::V23, Version::V24],
+        masks: &[
+            ("broken-content-type", "BODY"),
+            ("broken-content-type", "BODYSTRUCTURE"),
+            ("type-without-subtype", "BODY"),
+            ("type-without-subtype", "BODYSTRUCTURE"),
+        ],
+    },
+    Choice {
+        why: "outside of the grammar of RFC 2045: which parameters can be read",
+        versions: &[Version::V23, Version::V24],
+        masks: &[("odd-content-type", "BODY"), ("odd-content-type", "BODYSTRUCTURE")],
+    },
+    Choice {
+        why: "parameters of RFC 2231 as they are written, or decoded to UTF-8",
+        versions: &[Version::V24],
+        masks: &[
+            ("rfc2231", "BODY"),
+            ("rfc2231", "BODYSTRUCTURE"),
+            ("rfc2231-split", "BODY"),
+            ("rfc2231-split", "BODYSTRUCTURE"),
+        ],
+    },
+    Choice {
+        why: "no blank line to include (RFC 3501 section 6.4.5): one is added, or none",
+        versions: &[Version::V23, Version::V24],
+        masks: &[
+            ("empty", "BODY[HEADER.FIELDS (FROM SUBJECT X-NONE)]"),
+            ("empty", "BODY[HEADER.FIELDS (X-NONE)]"),
+            ("no-blank-line", "BODY[HEADER.FIELDS (FROM SUBJECT X-NONE)]"),
+            ("no-blank-line", "BODY[HEADER.FIELDS (X-NONE)]"),
+        ],
+    },
+    Choice {
+        why: "the line end between the last boundary of an inner multipart and the next one of \
+              an outer: the latter's (RFC 2046 section 5.1.1), or the inner part's",
+        versions: &[Version::V23, Version::V24],
+        masks: &[
+            ("boundary-prefix", "BODY[1]"),
+            ("boundary-prefix", "BODY[1]<3>"),
+            ("boundary-twice", "BODY[1]"),
+            ("boundary-twice", "BODY[1]<3>"),
+            ("forwarded", "BODY"),
+            ("forwarded", "BODYSTRUCTURE"),
+            ("forwarded", "BODY[2]"),
+            ("forwarded", "BODY[2.TEXT]"),
+        ],
+    },
 ];
-
-const BROKEN_LIST: &str = "an empty parameter is none of RFC 2045's: what of the list can be read";
-const NO_BLANK_LINE: &str =
-    "no blank line to include (RFC 3501 section 6.4.5): an added one or none";
-const NOT_A_TYPE: &str = "RFC 2045 section 5.2: text/plain is suggested, not demanded";
-const NOT_AN_ADDRESS: &str = "outside of the grammar of RFC 5322: what can be read of it";
-const TWO_BOUNDARIES: &str = "the line end between the ends of an inner and an outer multipart: \
-    the outer boundary's (RFC 2046 section 5.1.1), or part of what is inside";

@@ -10,12 +10,21 @@ use super::talk::Answer;
 
 #[test]
 fn dovecot23_and_the_worker_find_the_same_mails() {
-    let mut place = Place::new(Version::V23);
+    find_the_same_mails(Version::V23);
+}
+
+#[test]
+fn dovecot24_and_the_worker_find_the_same_mails() {
+    find_the_same_mails(Version::V24);
+}
+
+fn find_the_same_mails(version: Version) {
+    let mut place = Place::new(version);
     let flags = ["1,3 +FLAGS (\\Seen)", "2:4 +FLAGS (\\Flagged word)", "5 +FLAGS (\\Deleted)"];
     for change in flags {
         place.both(&format!("STORE {change}"));
     }
-    let (mut masks, mut differences) = (Masks::default(), Vec::new());
+    let (mut masks, mut differences) = (Masks::new(version), Vec::new());
     for keys in SEARCHES {
         let both = place.both(&format!("SEARCH {keys}"));
         let found = [&both.referee, &both.ours].map(found);
@@ -30,7 +39,16 @@ fn dovecot23_and_the_worker_find_the_same_mails() {
 
 #[test]
 fn dovecot23_and_the_worker_answer_odd_searches_alike() {
-    let mut place = Place::new(Version::V23);
+    answer_odd_searches_alike(Version::V23);
+}
+
+#[test]
+fn dovecot24_and_the_worker_answer_odd_searches_alike() {
+    answer_odd_searches_alike(Version::V24);
+}
+
+fn answer_odd_searches_alike(version: Version) {
+    let mut place = Place::new(version);
     for command in [
         "UID SEARCH 1:3",
         "UID SEARCH UID 3:1,7",
