@@ -174,3 +174,62 @@ fn on(day: &Day) -> Range<NaiveDate> {
 fn since(day: &Day) -> Range<NaiveDate> {
     *day.as_ref()..NaiveDate::MAX
 }
+
+#[cfg(test)]
+mod tests {
+    use imap_codec::CommandCodec;
+    use imap_codec::decode::Decoder as _;
+    use imap_codec::imap_types::command::CommandBody;
+    use torpor_store::{Home, MailboxName};
+
+    use super::*;
+
+    /// The question that a SEARCH asks, as Debug shows it but for its needles.
+    fn asked(keys: &str) -> String {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::open(home.path()).expect("a home");
+        let mailbox = home.open_mailbox(&MailboxName::inbox()).expect("an INBOX");
+        let view = View { uids: vec![2, 5, 9], ..View::default() };
+        let command = format!("a SEARCH {keys}\r\n");
+        let (_, command) = CommandCodec::default().decode(command.as_bytes()).expect("a command");
+        let CommandBody::Search { criteria, .. } = command.body else { panic!("a SEARCH") };
+        let reader = Reader { mailbox: &mailbox, view: &view };
+        shown(&reader.all(criteria.as_ref()).expect("UTF-8"))
+    }
+
+    fn shown(test: &Test) -> String {
+        let all = |tests: &[Test]| tests.iter().map(shown).collect::<Vec<_>>().join(" ");
+        match test {
+            Test::And(tests) => format!("and({})", all(tests)),
+            Test::Or(tests) => format!("or({})", all(tests)),
+            Test::Not(test) => format!("not({})", shown(test)),
+            Test::Body(_) => "body".into(),
+            Test::Text(_) => "text".into(),
+            Test::Envelope(name, _) => name.to_string(),
+            Test::Header(name, _) => name.clone(),
+            Test::Date(days) => format!("date({days:?})"),
+            Test::Sequence(numbers) | Test::Uid(numbers) => numbers.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_cheapest_keys_are_asked_first() {
+        let keys = "TEXT a SUBJECT b LARGER 5 NOT BODY c OR (TEXT d) SEEN 2";
+        let order = "and(2 Larger(5) Subject text not(body) or(Flag(Flags(16)) and(text)))";
+        assert_eq!(asked(keys), order);
+    }
+
+    #[test]
+    fn days_are_half_open_and_sets_may_reach_beyond_the_end() {
+        let days = "and(date(2026-11-03..2026-11-04) date(2026-11-03..+262142-12-31))";
+        assert_eq!(asked("ON 3-Nov-2026 SINCE 3-Nov-2026"), days);
+        assert_eq!(asked("2:* UID 6:*"), "and(2:3 6:9)");
+        assert_eq!(asked("7"), "and(7)");
+    }
+
+    #[test]
+    fn an_unknown_keyword_is_on_no_message() {
+        assert_eq!(asked("KEYWORD k UNKEYWORD k"), "and(not(All) not(not(All)))");
+    }
+}

@@ -111,17 +111,22 @@ impl Client {
 
     /// The next line, without its line end; empty at the end of the stream.
     pub fn line(&mut self) -> String {
+        self.next_line().unwrap_or_default()
+    }
+
+    /// The same; `None` at the end of the stream.
+    fn next_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
-        self.stream.read_until(b'\n', &mut line).expect("the session answers in time");
-        String::from_utf8_lossy(&line).trim_end().to_owned()
+        let count = self.stream.read_until(b'\n', &mut line).expect("the session answers in time");
+        (count > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
     /// Lines up to the one that begins with `end`, which is the last.
     pub fn until(&mut self, end: &str) -> Vec<String> {
         let mut lines = vec![self.line()];
         while !lines.last().unwrap().starts_with(end) {
-            assert!(!lines.last().unwrap().is_empty(), "closed before {end}: {lines:?}");
-            lines.push(self.line());
+            let Some(line) = self.next_line() else { panic!("closed before {end}: {lines:?}") };
+            lines.push(line);
         }
         lines
     }

@@ -2,9 +2,11 @@
 //! temporary folders, the test in the place of everybody else.
 
 mod commands;
+mod fetch;
 mod hostile;
 mod lab;
 mod memory;
 mod resync;
+mod search;
 mod sleep;
 mod told;
