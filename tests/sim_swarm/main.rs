@@ -5,9 +5,12 @@
 //! cargo test --release --test sim_swarm -- seed N [--planted BUG] one seed with its trace
 //! cargo test --release --test sim_swarm -- nightly SECONDS        seeds until told
 //! cargo test --release --test sim_swarm -- planted                the planted bugs alone
+//! cargo test --release --test sim_swarm -- script FILE            one script with its trace
 //! ```
+//! A script is an input of the fuzzer (`tests/fuzz`): its bytes are drawn instead of chance.
 //! A seed fails by a panic, of the engine's own asserts or of `checkers.rs`; the run names the
 //! first failing seeds and how often each fault and each pair of state and event occurred.
+#![cfg_attr(fuzzing, no_main)]
 
 mod alloc;
 mod checkers;
@@ -39,6 +42,12 @@ use torpor_engine::planted::Bug;
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
 
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|script: &[u8]| {
+    seed::play(script, false);
+});
+
+#[cfg(not(fuzzing))]
 fn main() -> ExitCode {
     let words: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--nocapture").collect();
@@ -48,6 +57,7 @@ fn main() -> ExitCode {
         ["seed", number, "--planted", name] => one(number, Some(name)),
         ["nightly", secs] => run::nightly(secs.parse().expect("nightly SECONDS")),
         ["planted"] => run::planted(),
+        ["script", path] => script(path),
         ["seeds", count] => run::seeds(count.parse().expect("seeds COUNT")),
         _ => run::all(),
     }
@@ -62,6 +72,14 @@ fn one(number: &str, name: Option<&str>) -> ExitCode {
     });
     let ran = seed::run(number, bug, true);
     println!("seed {number}: {} ticks, {} lives", ran.ticks, ran.lives);
+    ExitCode::SUCCESS
+}
+
+/// Replays one script with its trace.
+fn script(path: &str) -> ExitCode {
+    let script = std::fs::read(path).expect("script FILE");
+    let ran = seed::play(&script, true);
+    println!("{path}: {} ticks, {} lives", ran.ticks, ran.lives);
     ExitCode::SUCCESS
 }
 

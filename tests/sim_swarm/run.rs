@@ -32,8 +32,28 @@ pub fn all() -> ExitCode {
     let tally = tally(count, None);
     let (passed, mut failed) = tally.print(!cfg!(debug_assertions));
     let (found, missed) = hunt_all();
-    failed += missed;
-    verdict(passed + found, failed)
+    let (played, broken) = scripts();
+    failed += missed + broken;
+    verdict(passed + found + played, failed)
+}
+
+/// The scripts that the fuzzer has found worth keeping.
+fn scripts() -> (u64, u64) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/script");
+    let (mut played, mut broken) = (0, 0);
+    for entry in std::fs::read_dir(folder).expect("the corpus of scripts") {
+        let path = entry.expect("a folder can be read").path();
+        let script = std::fs::read(&path).expect("a script");
+        match catch_unwind(|| seed::play(&script, false)) {
+            Ok(_) => played += 1,
+            Err(panic) => {
+                broken += 1;
+                println!("FAILED {}: {}", path.display(), cut(&crate::words(&panic)));
+            }
+        }
+    }
+    println!("{played} scripts of the fuzzer");
+    (played, broken)
 }
 
 /// So many seeds and nothing else.

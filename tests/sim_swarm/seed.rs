@@ -13,6 +13,7 @@ use crate::desk::SimDesk;
 use crate::faults::Fault;
 use crate::mailbox::SimWatcher;
 use crate::master::SimHandoff;
+use crate::random::Random;
 use crate::ring::SimRing;
 use crate::world::{Shared, World};
 
@@ -37,24 +38,39 @@ struct Seed {
 /// Runs a seed, with a planted bug if one is named. Panics when something does not hold.
 pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Ran {
     plant(bug);
+    let mut seed = begin(Random::new(seed), seed, trace);
+    seed.live();
+    seed.ran()
+}
+
+/// Runs a script: its bytes are drawn instead of chance. The faults last as long as it does, or
+/// until a bound, so that many scripts can be run.
+pub fn play(script: &[u8], trace: bool) -> Ran {
+    plant(None);
+    let mut seed = begin(Random::scripted(script), 0, trace);
+    while seed.ticks < SCRIPT_TICKS_MAX && seed.world.borrow().random.is_scripted() {
+        seed.tick();
+    }
+    seed.world.borrow_mut().random.end_script();
+    seed.calm_down();
+    seed.ran()
+}
+
+/// A world that nothing has happened in.
+fn begin(random: Random, jitter: u64, trace: bool) -> Seed {
     let _ = alloc::take();
-    let world = Rc::new(RefCell::new(World::new(seed, trace)));
+    let world = Rc::new(RefCell::new(World::new(random, trace)));
     world.borrow_mut().orders.late_change_ms = u64::MAX;
     world.borrow_mut().note_waits();
     let (limits, knobs) = {
         let world = world.borrow();
         (world.swarm.limits.clone(), world.swarm.knobs.clone())
     };
-    let core = Core::new(&limits, knobs, seed);
+    let core = Core::new(&limits, knobs, jitter);
     let (ring, handoff) = (SimRing::new(&world), SimHandoff::new(&world));
     let (watcher, desk) = (SimWatcher::new(&world), SimDesk(world.clone()));
     let engine = Driver::new(core, ring, handoff, watcher, desk).expect("nothing can fail");
-    let mut seed = Seed { world, engine, ticks: 0, stopped: false };
-    seed.live();
-    let world = seed.world.borrow();
-    let lives = world.clients.iter().map(|client| client.lives).sum();
-    let (fired, visits) = (world.fired, *seed.engine.core.visits());
-    Ran { fired, visits, ticks: seed.ticks, lives }
+    Seed { world, engine, ticks: 0, stopped: false }
 }
 
 impl Seed {
@@ -62,6 +78,22 @@ impl Seed {
         for _ in 0..FAULTY_TICKS {
             self.tick();
         }
+        self.calm_down();
+        while self.ticks < TICKS_MIN && !self.stopped {
+            self.tick();
+        }
+        self.check_empty();
+    }
+
+    fn ran(&self) -> Ran {
+        let world = self.world.borrow();
+        let lives = world.clients.iter().map(|client| client.lives).sum();
+        let (fired, visits) = (world.fired, *self.engine.core.visits());
+        Ran { fired, visits, ticks: self.ticks, lives }
+    }
+
+    /// Nothing goes wrong any more: everything owed is paid, and everybody comes to an end.
+    fn calm_down(&mut self) {
         self.world.borrow_mut().calm = true;
         self.settle("after the faults", |world| world.debt());
         self.world.borrow_mut().close_lives();
@@ -74,9 +106,6 @@ impl Seed {
             self.stop();
         } else {
             self.settle("at rest", |world| world.unfinished().or_else(|| world.not_at_rest()));
-        }
-        while self.ticks < TICKS_MIN && !self.stopped {
-            self.tick();
         }
         self.check_empty();
     }
@@ -136,9 +165,16 @@ impl Seed {
         } {
             self.world.borrow_mut().close(crate::world::File::Hand(hand));
         }
-        for _ in 0..50 {
+        // Workers and watcher may still take their time to let go.
+        let end = self.ticks + CALM_TICKS_MAX;
+        let least = self.ticks + 50;
+        while self.ticks < least || (self.ticks < end && self.is_unrestful()) {
             self.tick();
         }
+    }
+
+    fn is_unrestful(&self) -> bool {
+        !self.engine.watcher.is_idle() || self.world.borrow().not_at_rest().is_some()
     }
 
     fn tick(&mut self) {
@@ -286,6 +322,8 @@ impl World {
 }
 
 const FAULTY_TICKS: u32 = 800;
+/// Ticks of a script's faults: what a thousand bytes are spent in.
+const SCRIPT_TICKS_MAX: u32 = 150;
 const TICKS_MIN: u32 = 1000;
 /// Longer than any back-off, age limit and time-out together.
 const CALM_MS_MAX: u64 = 600_000;

@@ -71,8 +71,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, trace: bool) -> Self {
-        let mut random = Random::new(seed);
+    pub fn new(mut random: Random, trace: bool) -> Self {
         let swarm = Swarm::draw(&mut random);
         let wall_secs = 1_800_000_000 + u64::from(random.below(100_000));
         let mut world = Self {

@@ -1,0 +1,335 @@
+//! The core with one worker and one client around it, and a ring that only keeps books: where each
+//! descriptor sits, what is in flight, what was said to whom.
+//!
+//! Everything it is told it checks, and at the end nothing may be left: no descriptor in the lobby
+//! or in a place, nothing in flight, no word in the cold store.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+
+use torpor_engine::action::{Action, Actions};
+use torpor_engine::core::{Core, Now};
+use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::ring::{Completion, Inbox, Op, PASSED_MAX, Passed, PassedKind, Peer};
+use torpor_engine::token::{Kind, Token};
+use torpor_engine::watch::{Adopted, Adoption, WATCHES_PER_NOTIFY_MAX, WatchOrder};
+use torpor_handoff::message::{Outcome, Reply};
+
+/// See the module.
+pub struct Lab {
+    core: Core,
+    inbox: Inbox,
+    out: Actions,
+    now: Now,
+    lobby: BTreeMap<u32, PassedKind>,
+    lobby_next: u32,
+    /// Operations in flight at each place that holds a descriptor.
+    places: BTreeMap<Place, Vec<Token>>,
+    /// Operations in flight.
+    flying: Vec<Token>,
+    /// Sends and cancels whose completion is still to come.
+    owed: VecDeque<(Token, i32)>,
+    adoptions: Vec<(u32, u32)>,
+    /// Request lines that went to the handoff thread, with slot and generation.
+    pub wakes: Vec<(u32, u32, Vec<u8>)>,
+    replied: usize,
+    /// What the worker and the client were told.
+    pub said: Vec<u8>,
+    pub told: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Conn(u32),
+    Client(u32),
+    Notify(u32),
+}
+
+thread_local! {
+    /// Large and reused: what a step takes in and puts out.
+    static SPARE: Cell<Option<(Inbox, Actions)>> = const { Cell::new(None) };
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let limits = Limits {
+            slots_max: 2,
+            conns_max: 2,
+            line_bytes_max: LINE_BYTES_MAX,
+            cold_blocks_max: 128,
+            mailboxes_max: 2,
+            handoffs_in_flight_max: 1,
+            sends_in_flight_max: 2,
+        };
+        let (inbox, mut out) = SPARE.take().unwrap_or_else(|| (Inbox::new(4), Actions::new()));
+        out.clear();
+        let mut core = Core::new(&limits, Knobs::default(), 1);
+        core.start(&mut out);
+        let now = Now { mono_ms: 1000, wall_us: 1_800_000_000_000_000 };
+        let mut lab = Self {
+            core,
+            inbox,
+            out,
+            now,
+            lobby: BTreeMap::new(),
+            lobby_next: 0,
+            places: BTreeMap::new(),
+            flying: Vec::new(),
+            owed: VecDeque::new(),
+            adoptions: Vec::new(),
+            wakes: Vec::new(),
+            replied: 0,
+            said: Vec::new(),
+            told: Vec::new(),
+        };
+        lab.act();
+        lab
+    }
+
+    /// A worker connects.
+    pub fn connect(&mut self) {
+        let mut done = Completion::plain(self.flying(Kind::Accept).expect("armed"), 9, true);
+        done.passed[0] = Some(self.pass(PassedKind::Unix));
+        done.peer = Peer { pid: 1, uid: 2, gid: 3 };
+        self.complete(done, &[]);
+        assert!(self.flying(Kind::ConnRecv).is_some(), "a worker is heard");
+    }
+
+    /// Bytes of the worker, with descriptors on them; `lost`: some did not make it.
+    pub fn worker_says(&mut self, bytes: &[u8], kinds: &[PassedKind], lost: bool) {
+        let Some(token) = self.flying(Kind::ConnRecv) else { return };
+        assert!(kinds.len() <= PASSED_MAX && !bytes.is_empty());
+        let mut done = Completion::plain(token, bytes.len() as i32, false);
+        for (place, kind) in done.passed.iter_mut().zip(kinds) {
+            *place = Some(self.pass(*kind));
+        }
+        done.passed_lost = lost;
+        self.complete(done, bytes);
+    }
+
+    /// The recv on the worker's connection, or on the client's, ends with this result.
+    pub fn recv_ends(&mut self, kind: Kind, result: i32) {
+        if let Some(token) = self.flying(kind) {
+            self.complete(Completion::plain(token, result, false), &[]);
+        }
+    }
+
+    /// Bytes of the client; false when nobody listens, and they stay in the socket.
+    pub fn client_says(&mut self, bytes: &[u8]) -> bool {
+        let Some(token) = self.flying(Kind::ClientRecv) else { return false };
+        self.complete(Completion::plain(token, bytes.len() as i32, false), bytes);
+        true
+    }
+
+    /// The shared inotify instance is read.
+    pub fn watch(&mut self, bytes: &[u8]) {
+        let token = self.flying(Kind::Watch).expect("armed for ever");
+        self.complete(Completion::plain(token, bytes.len() as i32, true), bytes);
+    }
+
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_us += ms * 1000;
+        self.step();
+    }
+
+    /// The oldest send or cancel completes; `false` when there is none.
+    pub fn complete_one(&mut self, failing: bool) -> bool {
+        let Some((token, result)) = self.owed.pop_front() else { return false };
+        if !self.flying.contains(&token) {
+            // It ended by itself before its cancel came.
+            return true;
+        }
+        let result = if failing && result > 0 { -libc::EPIPE } else { result };
+        self.complete(Completion::plain(token, result, false), &[]);
+        true
+    }
+
+    /// The watcher replies; `false` when it was asked for nothing.
+    pub fn adopt(&mut self, keep: bool) -> bool {
+        let Some((slot, generation)) = self.adoptions.pop() else { return false };
+        let outcome = if keep {
+            assert!(self.places.insert(Place::Notify(slot), Vec::new()).is_none());
+            Adoption::Kept
+        } else {
+            let mut wds = [-1; WATCHES_PER_NOTIFY_MAX];
+            wds[..WATCHED.len()].copy_from_slice(&WATCHED);
+            Adoption::Shared { wds, changed: false }
+        };
+        self.inbox.adopted.push(Adopted { slot, generation, outcome });
+        self.step();
+        true
+    }
+
+    /// Everything that was asked for is done, until nothing more follows.
+    pub fn settle(&mut self) {
+        while self.complete_one(false) || self.adopt(false) {}
+    }
+
+    /// An honest worker gives its client, which idles on a mailbox.
+    pub fn hibernate(&mut self) {
+        self.connect();
+        self.worker_says(VERSION, &[], false);
+        self.worker_says(LINE, &[PassedKind::Tcp], false);
+        self.settle();
+        self.worker_says(b"\n", &[PassedKind::Inotify], false);
+        self.settle();
+        self.recv_ends(Kind::ConnRecv, 0);
+        self.settle();
+        assert_eq!(self.core.counters().asleep, 1, "said: {}", self.said.escape_ascii());
+    }
+
+    pub fn hibernated(&self) -> u64 {
+        self.core.counters().hibernated
+    }
+
+    /// Worker and client hang up, a woken client is taken; then nothing may be left.
+    pub fn end(mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.recv_ends(Kind::ConnRecv, 0);
+            self.settle();
+            self.recv_ends(Kind::ClientRecv, 0);
+            self.recv_ends(Kind::Notify, 1);
+            self.settle();
+            while let Some((slot, generation, parcel)) = self.wakes.get(self.replied).cloned() {
+                self.replied += 1;
+                let outcome = Outcome::Taken;
+                self.inbox.replies.push(Reply { slot, generation, outcome, parcel });
+                self.step();
+            }
+        }
+        self.pass_ms(1000);
+        let forever = [Kind::Accept, Kind::Watch, Kind::Doorbell];
+        assert!(self.flying.iter().all(|token| forever.contains(&token.kind())));
+        assert_eq!((self.flying.len(), self.lobby.len(), self.places.len()), (3, 0, 0));
+        let left = self.core.counters();
+        assert_eq!((left.asleep, left.in_flight, left.conns), (0, 0, 0));
+        assert_eq!((left.cold_blocks_used, left.mailboxes, left.notify_kept), (0, 0, 0));
+        SPARE.set(Some((self.inbox, self.out)));
+    }
+
+    fn pass(&mut self, kind: PassedKind) -> Passed {
+        self.lobby_next += 1;
+        self.lobby.insert(self.lobby_next, kind);
+        Passed { lobby: self.lobby_next, kind, dev_major: 0, dev_minor: 9, inode: INODE }
+    }
+
+    fn flying(&self, kind: Kind) -> Option<Token> {
+        self.flying.iter().copied().find(|token| token.kind() == kind)
+    }
+
+    fn complete(&mut self, mut done: Completion, bytes: &[u8]) {
+        if !done.more {
+            let at = self.flying.iter().position(|token| *token == done.token);
+            self.flying.swap_remove(at.expect("a completion of what is in flight"));
+            self.places.values_mut().for_each(|held| held.retain(|token| *token != done.token));
+        }
+        done.bytes = self.inbox.keep(bytes);
+        self.inbox.completions.push(done);
+        self.step();
+    }
+
+    fn step(&mut self) {
+        self.out.clear();
+        self.core.step(&mut self.inbox, self.now, &mut self.out);
+        self.inbox.clear();
+        self.act();
+    }
+
+    fn act(&mut self) {
+        let mut list = std::mem::take(&mut self.out.list);
+        for action in list.drain(..) {
+            match action {
+                Action::Ring(op) => self.ring(op),
+                Action::Wake { slot, generation, parcel } => {
+                    self.let_go(Place::Client(slot));
+                    self.wakes.push((slot, generation, parcel));
+                }
+                Action::Watch(WatchOrder::Adopt { passed, slot, generation, .. }) => {
+                    self.leave(passed);
+                    self.adoptions.push((slot, generation));
+                }
+                Action::Watch(WatchOrder::Retire { slot }) => self.let_go(Place::Notify(slot)),
+                Action::Watch(WatchOrder::Release { wd, adoptions }) => {
+                    assert!(WATCHED.contains(&wd) && adoptions == 1);
+                }
+                Action::Report(_) | Action::Answer(_) => {}
+                Action::Stopped => panic!("nobody has said so"),
+            }
+        }
+        self.out.list = list;
+    }
+
+    fn ring(&mut self, op: Op) {
+        match op {
+            Op::Accept { token } | Op::ReadWatch { token } | Op::ReadDoorbell { token } => {
+                self.fly(None, token);
+            }
+            Op::SeatConn { passed, conn } => self.seat(passed, Place::Conn(conn)),
+            Op::SeatClient { passed, slot } => self.seat(passed, Place::Client(slot)),
+            Op::Drop { passed } => self.leave(passed),
+            Op::RecvConn { token, conn } => self.fly(Some(Place::Conn(conn)), token),
+            Op::RecvClient { token, slot } => self.fly(Some(Place::Client(slot)), token),
+            Op::PollNotify { token, slot } => self.fly(Some(Place::Notify(slot)), token),
+            Op::SendConn { token, conn, text } => {
+                self.fly(Some(Place::Conn(conn)), token);
+                self.said.extend_from_slice(text.of(&self.out.bytes));
+                self.owed.push_back((token, text.count as i32));
+            }
+            Op::SendClient { token, slot, text } => {
+                self.fly(Some(Place::Client(slot)), token);
+                self.told.extend_from_slice(text.of(&self.out.bytes));
+                self.owed.push_back((token, text.count as i32));
+            }
+            Op::CloseConn { conn, .. } => self.let_go(Place::Conn(conn)),
+            Op::ShutClient { slot, .. } | Op::CloseClient { slot, .. } => {
+                self.let_go(Place::Client(slot));
+            }
+            Op::Cancel { token, target } => {
+                let found = self.flying.contains(&target);
+                self.fly(None, token);
+                if found {
+                    self.owed.push_back((target, -libc::ECANCELED));
+                }
+                self.owed.push_back((token, if found { 0 } else { -libc::ENOENT }));
+            }
+        }
+    }
+
+    fn fly(&mut self, place: Option<Place>, token: Token) {
+        assert!(!self.flying.contains(&token), "{token:?} is in flight already");
+        self.flying.push(token);
+        if let Some(place) = place {
+            let held = self.places.get_mut(&place);
+            held.unwrap_or_else(|| panic!("{place:?} is empty")).push(token);
+        }
+    }
+
+    fn seat(&mut self, passed: Passed, place: Place) {
+        self.leave(passed);
+        assert!(self.places.insert(place, Vec::new()).is_none(), "{place:?} is taken");
+    }
+
+    fn leave(&mut self, passed: Passed) {
+        let kind = self.lobby.remove(&passed.lobby);
+        assert_eq!(kind, Some(passed.kind), "in the lobby once");
+    }
+
+    fn let_go(&mut self, place: Place) {
+        let held = self.places.remove(&place);
+        assert_eq!(held, Some(Vec::new()), "{place:?} is let go");
+    }
+}
+
+/// The watches of the honest worker's mailbox.
+pub const WATCHED: [i32; 2] = [1, 2];
+/// The tag of its IDLE.
+pub const TAG: &[u8] = b"a3";
+pub const VERSION: &[u8] = b"VERSION\timap-hibernate\t1\t0\n";
+/// Short, so that a fuzzer's lines reach it.
+const LINE_BYTES_MAX: u32 = 1024;
+const LINE: &[u8] = b"u1\tp: \tidle_notify_interval=0\tpeer_dev_major=0\tpeer_dev_minor=9\t\
+    peer_ino=77\tsession=s1\ttag=a3\tidle-cmd\tnotify_fd\tstate=YmFzZQo=\n";
+const INODE: u64 = 77;
+/// Worker, client and wake can wait for each other this often.
+const ROUNDS_MAX: u32 = 4;

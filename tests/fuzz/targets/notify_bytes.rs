@@ -1,0 +1,52 @@
+//! Any bytes as what the kernel says of the shared inotify instance: each event is seen, and a
+//! sleeper whose directory is named, or might have been, is owed a wake.
+
+use torpor_engine::watch::{WatchEvent, events};
+
+use super::lab::{Lab, WATCHED};
+
+pub fn run(input: &[u8]) {
+    let seen: Vec<WatchEvent> = events(input).collect();
+    assert_eq!(seen, model(input));
+    if input.is_empty() || input.len() > BUFFER_BYTES {
+        return;
+    }
+    let mut lab = Lab::new();
+    lab.hibernate();
+    lab.watch(input);
+    lab.settle();
+    let named = seen.iter().any(|event| event.is_overflow() || WATCHED.contains(&event.wd));
+    assert_eq!(lab.wakes.len(), usize::from(named), "{seen:?}");
+    lab.end();
+}
+
+/// inotify(7) by offsets: four numbers in the machine's order, then a name of the fourth's length.
+/// What is torn is an overflow, the last event.
+fn model(bytes: &[u8]) -> Vec<WatchEvent> {
+    let (mut events, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let number = |index: usize| {
+            let from = at + 4 * index;
+            let bytes = bytes.get(from..from + 4)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
+        let (Some(wd), Some(mask), Some(_), Some(name)) =
+            (number(0), number(1), number(2), number(3))
+        else {
+            events.push(TORN);
+            break;
+        };
+        at += 16 + name as usize;
+        if at > bytes.len() {
+            events.push(TORN);
+        } else {
+            events.push(WatchEvent { wd: wd.cast_signed(), mask });
+        }
+    }
+    events
+}
+
+/// IN_Q_OVERFLOW.
+const TORN: WatchEvent = WatchEvent { wd: -1, mask: 0x4000 };
+/// What the ring reads at once.
+const BUFFER_BYTES: usize = 4096;
