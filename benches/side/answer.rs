@@ -20,7 +20,8 @@ use torpor_handoff::sys::fd::send_with_fd;
 /// # Errors
 /// They cannot be made.
 pub fn make_folders(dovecot: &Dovecot, first: u32, count: u32) -> io::Result<Vec<PathBuf>> {
-    let paths = (first..first + count).map(|user| dovecot.mailbox(&Options::user(user)).path());
+    let paths = (first..first + count)
+        .map(|user| dovecot.mailbox(&Options::user(user)).path().to_path_buf());
     let paths: Vec<PathBuf> = paths.collect();
     for path in &paths {
         create_dir_all(path.join("new"))?;

@@ -128,13 +128,13 @@ struct DoctorArgs {
 
 #[derive(Debug, Args)]
 struct DemoArgs {
-    /// Run with the installed Dovecot
+    /// Run with the installed Dovecot instead of the built-in worker
     #[arg(long)]
     dovecot: bool,
-    /// Mail clients to log in
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    /// Mail clients to log in [default: 1000; with --dovecot 300]
+    #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=90_000))]
-    clients: u32,
+    clients: Option<u32>,
     /// End when everything has been shown
     #[arg(long)]
     quick: bool,

@@ -17,6 +17,7 @@ pub mod front;
 pub mod load;
 pub mod log;
 pub mod metrics;
+pub mod own;
 pub mod serve;
 pub mod socket;
 pub mod station;

@@ -4,21 +4,23 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// All figures. Times in microseconds, memory in kilobytes of PSS.
+/// All figures. Times in microseconds, memory of processes in kilobytes of PSS.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub clients: u32,
     /// Hibernations accepted, and clients asleep once all were.
     pub hibernated: u64,
     pub asleep: u64,
-    /// Memory of the imap processes that were awake at once, and how many they were.
-    pub awake_processes: u64,
+    /// Worker processes: the most at once, what these cost, and how many were left when all slept.
+    pub workers_most: u64,
     pub awake_kb: u64,
-    /// Memory of torpor before anybody slept and with all of them asleep.
-    pub torpor_empty_kb: u64,
-    pub torpor_full_kb: u64,
-    /// imap processes left when all were asleep.
-    pub imap_processes_left: u64,
+    pub awake_kernel_kb: u64,
+    pub workers_left: u64,
+    /// What torpor and the kernel have grown by for each sleeper after the first tenth, in bytes,
+    /// and what was counted of the kernel.
+    pub asleep_user_bytes: u64,
+    pub asleep_kernel_bytes: u64,
+    pub kernel_source: &'static str,
     pub mail: Latency,
     pub done: Latency,
     pub lost: u64,
@@ -52,10 +54,12 @@ impl Latency {
 }
 
 impl Report {
-    /// True when everybody slept, who should wake did, and nobody was lost.
+    /// True when everybody slept without a process of their own, who should wake did, and nobody
+    /// was lost.
     pub fn is_fine(&self) -> bool {
         let awake = |latency: &Latency| latency.woken == latency.expected;
         self.asleep == u64::from(self.clients)
+            && self.workers_left == 0
             && awake(&self.mail)
             && awake(&self.done)
             && self.lost == 0
@@ -63,28 +67,36 @@ impl Report {
 
     /// For people.
     pub fn text(&self) -> String {
-        let mib = |kb: u64| kb as f64 / 1024.0;
-        let each_awake = mib(self.awake_kb) / self.awake_processes.max(1) as f64;
         let mut out = String::new();
         let mut line = |name: &str, text: String| {
             // A String takes everything.
             let _ = writeln!(out, "{name:<22}{text}");
         };
         line("clients", self.clients.to_string());
-        line(
-            "asleep in torpor",
-            format!("{}, {} imap processes left", self.asleep, self.imap_processes_left),
-        );
+        let (most, left) = (self.workers_most, self.workers_left);
+        let text = format!("{most} at once before, {left} with all {} asleep", self.asleep);
+        line("worker processes", text);
         line("mail to EXISTS", self.mail.text());
         line("DONE to tagged OK", self.done.text());
         line("lost", self.lost.to_string());
-        let (awake, count) = (mib(self.awake_kb), self.awake_processes);
-        let text = format!("{awake:.1} MiB in {count} imap processes, {each_awake:.2} MiB each");
-        line("memory awake", text);
-        let (full, empty) = (mib(self.torpor_full_kb), mib(self.torpor_empty_kb));
-        let text = format!("{full:.1} MiB in torpor for all {}, {empty:.1} MiB empty", self.asleep);
-        line("memory asleep", text);
+        let each = |kb: u64| kb * 1024 / most.max(1);
+        let (user, kernel) = (bytes(each(self.awake_kb)), bytes(each(self.awake_kernel_kb)));
+        let text = format!("{user} user (PSS), {kernel} kernel (page tables, stack)");
+        line("a client awake", text);
+        let (user, kernel) = (bytes(self.asleep_user_bytes), bytes(self.asleep_kernel_bytes));
+        let source = self.kernel_source;
+        line("a client asleep", format!("{user} user (PSS), {kernel} kernel ({source})"));
         out
+    }
+}
+
+/// Three digits.
+fn bytes(count: u64) -> String {
+    let float = count as f64;
+    match count {
+        0..1_024 => format!("{count} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", float / 1_024.0),
+        _ => format!("{:.2} MiB", float / 1_048_576.0),
     }
 }
 
@@ -109,6 +121,7 @@ mod tests {
         assert!(fine.is_fine());
         assert!(!Report { lost: 1, ..fine.clone() }.is_fine());
         assert!(!Report { asleep: 3, ..fine.clone() }.is_fine());
+        assert!(!Report { workers_left: 1, ..fine.clone() }.is_fine());
         assert!(!Report { done: Latency::new(vec![1], 2), ..fine }.is_fine());
     }
 }

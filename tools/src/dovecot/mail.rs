@@ -9,19 +9,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The INBOX of one user.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    home: PathBuf,
+    maildir: PathBuf,
     uid: u32,
     gid: u32,
 }
 
 impl Mailbox {
-    pub(super) fn new(home: &Path, uid: u32, gid: u32) -> Mailbox {
-        Mailbox { home: home.to_path_buf(), uid, gid }
+    /// The Maildir at this path, whose mail has this owner.
+    pub fn new(maildir: PathBuf, uid: u32, gid: u32) -> Mailbox {
+        Mailbox { maildir, uid, gid }
     }
 
     /// The Maildir.
-    pub fn path(&self) -> PathBuf {
-        self.home.join("Maildir")
+    pub fn path(&self) -> &Path {
+        &self.maildir
     }
 
     /// Delivers one message; the moment of its rename is the moment it is there.
@@ -38,7 +39,7 @@ impl Mailbox {
     /// The Maildir cannot be written.
     pub fn stage(&self, text: &str) -> io::Result<Staged> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let maildir = self.path();
+        let maildir = &self.maildir;
         if !maildir.join("new").exists() {
             self.make()?;
         }
@@ -62,12 +63,12 @@ impl Mailbox {
     }
 
     fn make(&self) -> io::Result<()> {
-        let maildir = self.path();
         for name in ["", "tmp", "new", "cur"] {
-            std::fs::create_dir_all(maildir.join(name))?;
-            chown(maildir.join(name), Some(self.uid), Some(self.gid))?;
+            std::fs::create_dir_all(self.maildir.join(name))?;
+            chown(self.maildir.join(name), Some(self.uid), Some(self.gid))?;
         }
-        chown(&self.home, Some(self.uid), Some(self.gid))
+        // The home is the mail user's as well.
+        self.maildir.parent().map_or(Ok(()), |home| chown(home, Some(self.uid), Some(self.gid)))
     }
 }
 

@@ -62,6 +62,11 @@ impl Process {
         self.pid
     }
 
+    /// The pids of everybody below it, zombies left out.
+    pub fn descendants(&self) -> Vec<i32> {
+        descendants(self.pid).into_iter().map(|relative| relative.pid).collect()
+    }
+
     /// Sends a signal, unless the child has gone.
     ///
     /// # Errors

@@ -162,8 +162,8 @@ impl Dovecot {
 
     /// The INBOX of a user, for deliveries.
     pub fn mailbox(&self, user: &str) -> Mailbox {
-        let home = self.dir.join("mail").join(user);
-        Mailbox::new(&home, self.options.mail_uid, self.options.mail_gid)
+        let maildir = self.dir.join("mail").join(user).join("Maildir");
+        Mailbox::new(maildir, self.options.mail_uid, self.options.mail_gid)
     }
 
     /// What it was started with.
