@@ -1,7 +1,6 @@
 //! The home that the script begins with, made once and copied for each run.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -33,8 +32,22 @@ impl Ground {
             fs::write(path, format!("id={id}\n")).expect("a delivery");
         }
         drop(home.open_mailbox(&MailboxName::inbox()).expect("INBOX"));
-        grow(&home, root.path());
         Ground { home: root }
+    }
+
+    pub fn index_bytes(&self) -> u64 {
+        fs::metadata(self.home.path().join("torpor.index")).expect("the index").len()
+    }
+
+    /// Makes the log of INBOX so long that the script's changes have it rewritten.
+    pub fn grow(&mut self) {
+        let home = Home::open(self.home.path()).expect("a home");
+        let mut inbox = home.open_mailbox(&MailboxName::inbox()).expect("INBOX");
+        let mut how = FlagChange::Add;
+        while self.index_bytes() < REWRITE_BYTES - 150 {
+            inbox.change_flags(&[6], how, Flags::SEEN, None).expect("a change");
+            how = if how == FlagChange::Add { FlagChange::Remove } else { FlagChange::Add };
+        }
     }
 
     /// A home of its own, with the times of the files.
@@ -58,17 +71,6 @@ fn append(home: &Home, to: &MailboxName, id: &str) {
     let mut mailbox = home.open_mailbox(to).expect("a mailbox");
     let size = body.len() as u64;
     mailbox.append(&mut body.as_bytes(), size, Flags::default(), None).expect("an append");
-}
-
-/// Makes the log of INBOX so long that the script's changes have it rewritten.
-fn grow(home: &Home, root: &Path) {
-    let mut inbox = home.open_mailbox(&MailboxName::inbox()).expect("INBOX");
-    let bytes = || fs::metadata(root.join("torpor.index")).expect("the index").len();
-    let mut how = FlagChange::Add;
-    while bytes() < REWRITE_BYTES - 150 {
-        inbox.change_flags(&[6], how, Flags::SEEN, None).expect("a change");
-        how = if how == FlagChange::Add { FlagChange::Remove } else { FlagChange::Add };
-    }
 }
 
 /// When an index that began empty is rewritten.

@@ -5,6 +5,7 @@
 //! sample is tried here; `TORPOR_NIGHTLY=1` tries all.
 
 mod check;
+mod example;
 mod ground;
 mod trace;
 
@@ -24,6 +25,29 @@ fn a_full_disk_at_any_syscall_leaves_mailbox_and_index_whole() {
     try_each("ENOSPC", |syscall| syscall.takes_space().then_some(Fault::NoSpace));
 }
 
+/// The last write is cut off within a frame, which an error of a whole syscall never does.
+#[test]
+fn an_index_that_may_not_grow_past_some_byte_stays_whole() {
+    let ground = Ground::new();
+    let step = if is_nightly() { 1 } else { 37 };
+    let (mut tried, mut hit) = (0, 0);
+    for limit in (ground.index_bytes()..).step_by(step) {
+        let home = ground.copy();
+        let said = trace::run_limited(home.path(), limit);
+        let outcome = Outcome::of(&said);
+        if let Err(broken) = check::verify(home.path(), &outcome) {
+            panic!("limit of {limit} bytes: {broken}\n{said}{}", home.keep().display());
+        }
+        tried += 1;
+        if outcome.failures() == 0 {
+            break;
+        }
+        hit += 1;
+    }
+    println!("limits: {tried} tried, {hit} felt");
+    assert!(hit > 10, "the limits hit nothing");
+}
+
 #[test]
 fn the_script_keeps_all_its_promises_when_nothing_happens() {
     let ground = Ground::new();
@@ -36,14 +60,14 @@ fn the_script_keeps_all_its_promises_when_nothing_happens() {
 
 /// Runs the script once for each of its syscalls that the fault is for, in homes of their own.
 fn try_each(name: &str, fault: impl Fn(&Syscall) -> Option<Fault>) {
-    let ground = Ground::new();
+    let mut ground = Ground::new();
+    ground.grow();
     let syscalls = trace::list(ground.copy().path());
     let faults: Vec<_> = syscalls.iter().filter_map(|one| Some((one, fault(one)?))).collect();
     assert!(faults.len() > 50, "{} syscalls", faults.len());
-    let all = std::env::var_os("TORPOR_NIGHTLY").is_some();
     let (begin, mut tried, mut hit) = (Instant::now(), 0, 0);
     for at in spread(faults.len()) {
-        if !all && begin.elapsed() > SAMPLE_TIME {
+        if !is_nightly() && begin.elapsed() > SAMPLE_TIME {
             break;
         }
         let (syscall, fault) = faults[at];
@@ -59,6 +83,10 @@ fn try_each(name: &str, fault: impl Fn(&Syscall) -> Option<Fault>) {
     }
     println!("{name}: {tried} of {} syscalls tried, {hit} felt it", faults.len());
     assert!(hit * 2 > tried, "the faults hit nothing");
+}
+
+fn is_nightly() -> bool {
+    std::env::var_os("TORPOR_NIGHTLY").is_some()
 }
 
 /// All places below `count` in an order whose every beginning is spread over the whole.

@@ -1,10 +1,11 @@
 //! The script under strace: which syscalls it makes, and one of them killed or failed.
 
 use std::collections::HashMap;
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
+
+use crate::example;
 
 /// One syscall of the script: the how manieth of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,16 @@ impl Syscall {
 /// What the script says when nothing is done to it.
 pub fn run(home: &Path) -> String {
     said(Command::new(script()).arg(home).output())
+}
+
+/// What the script says when no file may be longer than that; of a write that goes beyond only the
+/// bytes up to there are written.
+pub fn run_limited(home: &Path, file_bytes_max: u64) -> String {
+    // The kernel would end the process for the attempt, if that was not ignored.
+    let shell = "trap '' XFSZ; exec prlimit --fsize=\"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", shell, &file_bytes_max.to_string()]).arg(script()).arg(home);
+    said(command.output())
 }
 
 /// What the script says when the fault hits that syscall.
@@ -83,16 +94,7 @@ fn said(output: std::io::Result<Output>) -> String {
     String::from_utf8(output.stdout).expect("a text")
 }
 
-/// The example beside this test, built if this run of cargo has not.
 fn script() -> &'static Path {
-    static SCRIPT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "-q", "-p", env!("CARGO_PKG_NAME"), "--example", "script"]);
-        cargo.args((!cfg!(debug_assertions)).then_some("--release"));
-        assert!(cargo.status().expect("cargo runs").success());
-        let test = env::current_exe().expect("the path of this test");
-        let built = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-        built.join("examples/script")
-    });
+    static SCRIPT: LazyLock<PathBuf> = LazyLock::new(|| example::built("script"));
     &SCRIPT
 }
