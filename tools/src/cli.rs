@@ -63,7 +63,7 @@ enum Command {
     },
     /// Loads an IMAP server with idle clients, and shows what they saw
     #[command(subcommand)]
-    Load(LoadCommand),
+    Load(Box<LoadCommand>),
     #[command(hide = true, name = load::CREW)]
     LoadCrew,
     #[command(hide = true, name = "anvil-pid")]
@@ -184,7 +184,7 @@ pub fn run() -> ExitCode {
         Command::Demo(DemoArgs { dovecot, clients, quick, json }) => {
             demo::run(DemoOptions { dovecot, clients, quick, json })
         }
-        Command::Load(command) => load::run(command),
+        Command::Load(command) => load::run(*command),
         Command::LoadCrew => torpor_load::crew::serve(),
         Command::AnvilPid { parent } => serve::run_helper(parent),
         Command::Worker(args) => worker::run(args),

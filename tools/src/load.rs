@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use torpor_load::plan::{Act, Pace, Plan, Storm, Then};
+use torpor_load::act::{Act, Storm, Then};
+use torpor_load::plan::{Pace, Plan};
 use torpor_load::post::{LmtpPlace, Route};
 use torpor_load::run::{Setup, run as play};
 use torpor_load::users::Users;
@@ -155,9 +156,9 @@ pub struct Common {
 /// How the server is watched from outside.
 #[derive(Debug, Args)]
 struct Sight {
-    /// Count and weigh this process and all below it
-    #[arg(long, value_name = "PID")]
-    watch_pid: Option<i32>,
+    /// Count and weigh these processes and all below them
+    #[arg(long, value_name = "PID,..", value_delimiter = ',')]
+    watch_pid: Vec<i32>,
     /// Count and weigh the processes of these names
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     watch_comm: Vec<String>,
@@ -175,7 +176,7 @@ struct Sight {
     settle: f64,
 }
 
-/// Runs a scenario. Exit codes: 0 nobody was lost, 1 somebody was, 2 it did not run.
+/// Runs a scenario. Exit codes: 0 all were answered, 1 somebody was not, 2 it did not run.
 pub fn run(command: LoadCommand) -> ExitCode {
     let (acts, common) = acts(command);
     let (json, report) = (common.json.clone(), common.report.clone());
@@ -183,11 +184,11 @@ pub fn run(command: LoadCommand) -> ExitCode {
     let written = played.and_then(|outcome| {
         print!("{}", summary::text(&outcome));
         write(&outcome, json, report)?;
-        Ok(outcome.lost())
+        Ok(outcome.is_fine())
     });
     match written {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("torpor load: {error}");
             ExitCode::from(2)
@@ -267,7 +268,7 @@ fn setup(acts: Vec<Act>, common: Common) -> Result<Setup, Failure> {
         program: std::env::current_exe()?,
         arguments: vec![CREW.to_owned()],
         watch: Watch {
-            pid: watch_pid,
+            pids: watch_pid,
             names: watch_comm,
             workers: worker_names,
             socket: torpor_socket,

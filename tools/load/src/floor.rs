@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ledger::{Kind, Ledger};
-use crate::plan::{Plan, Share};
+use crate::plan::Plan;
 use crate::post::{Letter, Mailed};
 use crate::reason::Reason;
+use crate::share::Share;
 use crate::users::User;
 use crate::wire::Counts;
 

@@ -19,11 +19,13 @@ mod play;
 mod reason;
 mod reply;
 mod seat;
+mod share;
 mod show;
 mod talk;
 mod times;
 mod wire;
 
+pub mod act;
 pub mod crew;
 pub mod plan;
 pub mod post;

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::act::Act;
 use crate::ledger::{Kind, Ledger};
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::watch::Seen;
 
 /// A whole run.
@@ -64,9 +65,14 @@ impl Outcome {
         }
     }
 
-    /// Clients and answers that were lost, and those that were never asked.
+    /// Clients that were lost, and answers that clients who live were not given.
     pub fn lost(&self) -> u64 {
-        self.acts.iter().map(|played| played.ledger.lost() + played.ledger.skipped).sum()
+        self.acts.iter().map(|played| played.ledger.lost()).sum()
+    }
+
+    /// True when nobody was lost, and all was asked that the plan has.
+    pub fn is_fine(&self) -> bool {
+        self.lost() == 0 && self.acts.iter().all(|played| played.ledger.skipped == 0)
     }
 
     /// Questions of one kind that were answered, in all acts.

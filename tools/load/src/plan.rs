@@ -1,11 +1,12 @@
 //! What a run is to do. Made by the command line, checked once, then told to every crew.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::act::Act;
 use crate::post::Route;
 use crate::users::{User, Users};
 
@@ -34,132 +35,6 @@ pub struct Pace {
     pub logins_per_sec: f64,
     /// Clients between their first packet and their first `+`, of all crews together.
     pub logins_at_once: u32,
-}
-
-/// Something that all clients do together.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Act {
-    /// Everybody logs in, selects and idles.
-    LogIn,
-    /// Nobody does anything.
-    Hold { secs: f64 },
-    /// Single clients say DONE or get mail, at a rate.
-    Trickle { secs: f64, mails_per_sec: f64, dones_per_sec: f64 },
-    /// So many clients at once.
-    Storm { what: Storm, clients: u32, then: Then },
-    /// Clients renew their IDLE every 29, 15 or 5 minutes, and some every 10 ms.
-    Churn { secs: f64, time_scale: f64, bursts_percent: u32 },
-    /// Half of the clients type slowly, half stop reading.
-    Slow { secs: f64, byte_ms: u64, closed_window_secs: f64, flood: u32 },
-    /// Every client proves by a DONE that it is still served, and leaves.
-    Check { per_sec: f64 },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Storm {
-    Done,
-    Mail,
-}
-
-/// What a client does after its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Then {
-    /// It idles again at once; after mail it just goes on idling.
-    Idle,
-    /// It stays out of IDLE for so long first.
-    Awake { secs: f64 },
-    /// It stays out of IDLE until whoever asked goes on.
-    Stay,
-    /// It logs out.
-    Leave,
-}
-
-impl Act {
-    pub fn name(&self) -> String {
-        match self {
-            Self::LogIn => "log in".to_owned(),
-            Self::Hold { .. } => "hold".to_owned(),
-            Self::Trickle { .. } => "trickle".to_owned(),
-            Self::Storm { what: Storm::Done, clients, .. } => format!("storm of {clients} DONEs"),
-            Self::Storm { what: Storm::Mail, clients, .. } => format!("storm of {clients} mails"),
-            Self::Churn { .. } => "churn".to_owned(),
-            Self::Slow { .. } => "slow".to_owned(),
-            Self::Check { .. } => "check".to_owned(),
-        }
-    }
-
-    /// Its rates and times. A rate of nothing is fine only where there is another.
-    fn numbers(&self) -> Vec<f64> {
-        let above_0 = |number: f64| if number > 0.0 { number } else { f64::NAN };
-        match *self {
-            Self::LogIn | Self::Storm { then: Then::Idle | Then::Stay | Then::Leave, .. } => vec![],
-            Self::Hold { secs } => vec![secs],
-            Self::Trickle { secs, mails_per_sec, dones_per_sec } => {
-                vec![secs, mails_per_sec, dones_per_sec]
-            }
-            Self::Storm { then: Then::Awake { secs }, .. } => vec![secs],
-            Self::Churn { secs, time_scale, .. } => vec![secs, above_0(time_scale)],
-            Self::Slow { secs, closed_window_secs, .. } => vec![secs, closed_window_secs],
-            Self::Check { per_sec } => vec![above_0(per_sec)],
-        }
-    }
-
-    /// True when it delivers mail.
-    fn posts(&self) -> bool {
-        match self {
-            Self::Storm { what, .. } => *what == Storm::Mail,
-            Self::Trickle { mails_per_sec, .. } => *mails_per_sec > 0.0,
-            _ => false,
-        }
-    }
-}
-
-/// The part of the clients that one crew plays.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Share {
-    /// Index of this crew, and how many there are.
-    pub crew: u32,
-    pub crews: u32,
-    /// Its clients.
-    pub first: u32,
-    pub count: u32,
-}
-
-impl Share {
-    /// Cuts the clients into `crews` parts, never between two clients of one user.
-    pub fn cut(plan: &Plan, crews: u32) -> Vec<Self> {
-        let users = plan.clients.div_ceil(plan.clients_per_user);
-        let start = |crew: u32| {
-            let user = (u64::from(users) * u64::from(crew) / u64::from(crews)) as u32;
-            (user * plan.clients_per_user).min(plan.clients)
-        };
-        let shares = (0..crews).map(|crew| {
-            let first = start(crew);
-            Self { crew, crews, first, count: start(crew + 1) - first }
-        });
-        shares.filter(|share| share.count > 0).collect()
-    }
-
-    /// This crew's part of something that all crews do together; the parts add up to `whole`.
-    pub fn of(&self, whole: u32, clients: u32) -> u32 {
-        let upto = |client: u32| u64::from(whole) * u64::from(client) / u64::from(clients);
-        (upto(self.first + self.count) - upto(self.first)) as u32
-    }
-
-    /// This crew's part of a rate.
-    pub fn rate(&self, whole: f64, clients: u32) -> f64 {
-        whole * f64::from(self.count) / f64::from(clients)
-    }
-
-    /// An address of its own on loopback, so that no address runs out of ports.
-    pub fn source(&self, server: SocketAddr) -> Option<IpAddr> {
-        let IpAddr::V4(address) = server.ip() else { return None };
-        let crew = u8::try_from(self.crew).ok()?;
-        address.is_loopback().then(|| Ipv4Addr::new(127, 0, 1, crew).into())
-    }
 }
 
 /// Why a plan is no good.
@@ -236,6 +111,7 @@ const NUMBER_MAX: f64 = 1e8;
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::act::{Storm, Then};
 
     /// A plan without acts, for a server that nobody asks.
     pub fn plan(clients: u32, clients_per_user: u32) -> Plan {
@@ -251,27 +127,6 @@ pub mod tests {
             receive_buffer_bytes: None,
             route: None,
             acts: vec![Act::LogIn],
-        }
-    }
-
-    #[test]
-    fn shares_cover_everybody_once_and_split_no_user() {
-        for (clients, per_user, crews) in [(15_000, 1, 2), (7, 3, 3), (5, 1, 9), (1, 4, 2)] {
-            let plan = plan(clients, per_user);
-            let shares = Share::cut(&plan, crews);
-            let mut next = 0;
-            for share in &shares {
-                assert_eq!(share.first, next);
-                assert_eq!(share.first % per_user, 0, "a user is split");
-                next += share.count;
-            }
-            assert_eq!(next, clients);
-            for whole in [0, 1, clients / 3, clients] {
-                let parts: u32 = shares.iter().map(|share| share.of(whole, clients)).sum();
-                assert_eq!(parts, whole);
-                let fits = shares.iter().all(|share| share.of(whole, clients) <= share.count);
-                assert!(fits, "a crew is to do more than it has clients for");
-            }
         }
     }
 

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use crate::act::{Act, Then};
 use crate::floor::{Floor, Place};
-use crate::plan::{Act, Pace, Then};
+use crate::plan::Pace;
 use crate::post::Postman;
 use crate::seat::Seat;
 
@@ -73,7 +74,7 @@ impl Troupe {
             beat.next().await;
             let permit = Arc::clone(&doors).acquire_owned().await;
             let permit = permit.expect("nobody closes the doors");
-            tokio_uring::spawn(Rc::clone(seat).live(permit));
+            seat.log_in(permit);
         }
     }
 
@@ -85,7 +86,7 @@ impl Troupe {
             beat.next().await;
             // It may have been lost while the others were asked.
             if seat.is_resting() {
-                tokio_uring::spawn(Rc::clone(seat).done(Then::Leave));
+                seat.done(Then::Leave);
             }
         }
     }

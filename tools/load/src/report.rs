@@ -76,10 +76,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::act::{Act, Storm, Then};
     use crate::ledger::{Kind, Ledger};
     use crate::outcome::{Played, Sample};
     use crate::plan::tests::plan;
-    use crate::plan::{Act, Storm, Then};
     use crate::reason::Reason;
 
     /// A run with a storm that lost one of two.

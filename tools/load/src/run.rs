@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
+use crate::act::Act;
 use crate::ledger::Ledger;
 use crate::outcome::{Outcome, Played, Point, Sample};
-use crate::plan::{Act, Plan, Share};
+use crate::plan::Plan;
+use crate::share::Share;
 use crate::show::Show;
 use crate::watch::Watch;
 use crate::wire::{Brief, Counts, Order, Word};

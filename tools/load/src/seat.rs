@@ -3,19 +3,19 @@
 //! A client has at most one question open. Whatever ends it, answer, refusal, timeout or the end of
 //! the connection, is counted exactly once, here.
 
+mod dial;
+mod orders;
+
 use std::cell::{Cell, RefCell};
-use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpSocket;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_uring::net::TcpStream;
 
+use crate::act::Then;
 use crate::floor::{Floor, Place};
 use crate::ledger::Kind;
-use crate::plan::Then;
 use crate::reason::Reason;
 use crate::talk::{Event, Talk};
 
@@ -65,11 +65,7 @@ impl Seat {
         self.place.get() == Place::Resting
     }
 
-    /// Plays the client's whole life.
-    pub async fn live(self: Rc<Self>, permit: OwnedSemaphorePermit) {
-        self.permit.replace(Some(permit));
-        self.go(Place::Busy);
-        self.ask(Kind::Login);
+    async fn live(self: Rc<Self>) {
         match self.converse().await {
             Ok(Farewell) => {
                 self.go(Place::Left);
@@ -80,70 +76,6 @@ impl Seat {
         // The connection closes with the last of its references.
         self.stream.replace(None);
         self.permit.replace(None);
-    }
-
-    /// Says DONE. The client rests.
-    pub async fn done(self: Rc<Self>, then: Then) {
-        self.go(Place::Busy);
-        self.end_idle(then).await;
-    }
-
-    /// Waits for mail that is about to be delivered. The client rests.
-    pub fn expect_mail(&self, then: Then) {
-        self.then.set(then);
-        self.go(Place::Busy);
-        self.floor.mailed.take(self.number);
-        self.ask(Kind::Mail);
-    }
-
-    /// From now on each byte is typed alone, with this pause between two.
-    pub fn type_slowly(&self, pause: Option<Duration>) {
-        self.typing.set(pause);
-    }
-
-    /// Leaves IDLE, then sends commands without reading an answer for so long. The client rests.
-    pub async fn flood(self: Rc<Self>, count: u32, closed: Duration) {
-        self.clone().done(Then::Stay).await;
-        while self.question.get().is_some() {
-            tokio::time::sleep(POLL_EVERY).await;
-        }
-        if self.place.get() != Place::Busy {
-            return;
-        }
-        self.deaf.set(true);
-        let bytes = self.talk.borrow_mut().flood(count);
-        self.write(bytes).await;
-        tokio::time::sleep(closed).await;
-        if self.place.get() == Place::Busy {
-            self.ask(Kind::Drain);
-        }
-        self.deaf.set(false);
-        self.hears_again.notify_one();
-    }
-
-    /// Ends a client whose answer is overdue, and one whose mail was never sent.
-    pub fn look_after(&self, undelivered: Option<&str>) {
-        let Some((kind, asked)) = self.question.get() else { return };
-        if let Some(why) = undelivered.filter(|_| kind == Kind::Mail) {
-            self.question.set(None);
-            self.floor.lose(kind, &Reason::Undelivered(why.to_owned()));
-            self.go(Place::Resting);
-            return;
-        }
-        let plan = &self.floor.plan;
-        let (since, limit) = match kind {
-            Kind::Login => (Some(asked), plan.login_timeout()),
-            // While the postman is on his way, the server owes nothing.
-            Kind::Mail => (self.floor.mailed.peek(self.number), plan.answer_timeout()),
-            _ => (Some(asked), plan.answer_timeout()),
-        };
-        if since.is_some_and(|since| since.elapsed() > limit) && self.verdict.borrow().is_none() {
-            self.verdict.replace(Some(Reason::Timeout));
-            if let Some(stream) = &*self.stream.borrow() {
-                // The waiting read returns, and the client's life with it.
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-        }
     }
 
     async fn converse(self: &Rc<Self>) -> Result<Farewell, Reason> {
@@ -172,7 +104,7 @@ impl Seat {
     async fn connect(&self) -> Result<TcpStream, Reason> {
         let Floor { plan, share, .. } = &*self.floor;
         let source = share.source(plan.server);
-        let dialled = dial(plan.server, source, plan.receive_buffer_bytes);
+        let dialled = dial::dial(plan.server, source, plan.receive_buffer_bytes);
         match tokio::time::timeout(plan.login_timeout(), dialled).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(Reason::Unconnected(error.kind().to_string())),
@@ -251,7 +183,10 @@ impl Seat {
         self.floor.answer(Kind::Mail, at.elapsed());
         match self.then.get() {
             Then::Idle => self.go(Place::Resting),
-            then => self.end_idle(then).await,
+            then => {
+                let bytes = self.end_idle(then);
+                self.write(bytes).await;
+            }
         }
     }
 
@@ -261,11 +196,10 @@ impl Seat {
         self.write(bytes).await;
     }
 
-    async fn end_idle(&self, then: Then) {
+    fn end_idle(&self, then: Then) -> Vec<u8> {
         self.then.set(then);
         self.ask(Kind::Done);
-        let bytes = self.talk.borrow_mut().done();
-        self.write(bytes).await;
+        self.talk.borrow_mut().done()
     }
 
     /// Sends bytes. A connection that does not take them has an end that the read sees as well,
@@ -312,26 +246,5 @@ impl Seat {
     }
 }
 
-/// Connects, from an address of our own choice if there is one.
-async fn dial(
-    server: SocketAddr,
-    source: Option<IpAddr>,
-    receive_bytes: Option<u32>,
-) -> io::Result<TcpStream> {
-    let socket = if server.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(bytes) = receive_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    if let Some(source) = source {
-        socket.bind((source, 0).into())?;
-    }
-    let stream = socket.connect(server).await?.into_std()?;
-    stream.set_nodelay(true)?;
-    // On the ring, a read of a nonblocking socket would return at once instead of waiting.
-    stream.set_nonblocking(false)?;
-    Ok(TcpStream::from_std(stream))
-}
-
 /// A reply to LOGIN or SELECT in one or two pieces; 15,000 waiting reads cost 7.5 MB.
 const READ_BYTES: usize = 512;
-const POLL_EVERY: Duration = Duration::from_millis(5);

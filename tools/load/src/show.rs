@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::act::Act;
 use crate::ledger::Ledger;
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::wire::Counts;
 
 /// One bar at a time, with a line for each act that is over.

@@ -10,14 +10,14 @@ use crate::outcome::{Outcome, Played, Point};
 
 /// For people.
 pub fn text(outcome: &Outcome) -> String {
-    let mut out = answers(outcome).to_string() + "\n";
+    let mut out = answers(outcome).trim_fmt() + "\n";
     for played in &outcome.acts {
         for line in losses(played) {
             let _ = writeln!(out, "{line}");
         }
     }
     if !outcome.points.is_empty() {
-        let _ = writeln!(out, "\n{}", server(&outcome.points));
+        let _ = writeln!(out, "\n{}", server(&outcome.points).trim_fmt());
     }
     let Outcome { clients, crews, server, .. } = outcome;
     let processes = if *crews == 1 { "1 process" } else { &format!("{crews} processes") };

@@ -11,8 +11,8 @@ use serde::Serialize;
 /// What is watched; all of it may be missing.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    /// This process and all below it.
-    pub pid: Option<i32>,
+    /// These processes and all below them.
+    pub pids: Vec<i32>,
     /// Every process of these names.
     pub names: Vec<String>,
     /// Which names, of processes or of torpor's subcommands, are those of workers.
@@ -42,7 +42,7 @@ impl Watch {
             return asleep.map(|_| Seen { asleep, ..Seen::default() });
         }
         let mut processes = BTreeMap::new();
-        for process in family::members(self.pid, &self.names) {
+        for process in family::members(&self.pids, &self.names) {
             *processes.entry(process.name).or_default() += 1;
         }
         let workers = self.workers.iter().filter_map(|name| processes.get(name)).sum();
@@ -52,7 +52,7 @@ impl Watch {
     /// Kilobytes of memory of all processes watched, each one's share of what they have in common.
     pub fn pss_kb(&self) -> Option<u64> {
         self.sees_processes().then(|| {
-            let members = family::members(self.pid, &self.names);
+            let members = family::members(&self.pids, &self.names);
             members.iter().filter_map(|process| family::pss_kb(process.pid)).sum()
         })
     }
@@ -70,6 +70,6 @@ impl Watch {
     }
 
     fn sees_processes(&self) -> bool {
-        self.pid.is_some() || !self.names.is_empty()
+        !self.pids.is_empty() || !self.names.is_empty()
     }
 }

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Ledger;
-use crate::plan::{Plan, Share};
+use crate::plan::Plan;
+use crate::share::Share;
 
 /// The first line to a crew.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -3,11 +3,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Troupe;
-use crate::plan::Then;
+use crate::act::Then;
 
 impl Troupe {
     pub(super) async fn churn(&self, time: Duration, time_scale: f64, bursts_percent: u32) {
@@ -24,7 +23,7 @@ impl Troupe {
             tokio::time::sleep_until(at.into()).await;
             let seat = &self.seats[number];
             if seat.is_resting() {
-                tokio_uring::spawn(Rc::clone(seat).done(Then::Idle));
+                seat.done(Then::Idle);
             }
             // From now: who is late does not hurry afterwards.
             due.push(Reverse((Instant::now() + period, number, period)));

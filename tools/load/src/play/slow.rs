@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Troupe;
-use crate::plan::Then;
+use crate::act::Then;
 use crate::seat::Seat;
 
 impl Troupe {
@@ -15,7 +15,7 @@ impl Troupe {
             if seat.number % 2 == 0 {
                 tokio_uring::spawn(type_slowly(Rc::clone(seat), pause, end));
             } else if seat.is_resting() {
-                tokio_uring::spawn(Rc::clone(seat).flood(flood, closed));
+                seat.flood(flood, closed);
             }
         }
         tokio::time::sleep_until(end.into()).await;
@@ -27,7 +27,7 @@ async fn type_slowly(seat: Rc<Seat>, pause: Duration, end: Instant) {
     seat.type_slowly(Some(pause));
     while Instant::now() < end {
         if seat.is_resting() {
-            Rc::clone(&seat).done(Then::Idle).await;
+            seat.done(Then::Idle);
         }
         tokio::time::sleep(pause).await;
     }

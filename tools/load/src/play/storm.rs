@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Troupe;
-use crate::plan::{Storm, Then};
+use crate::act::{Storm, Then};
 use crate::seat::Seat;
 
 impl Troupe {
@@ -32,9 +32,7 @@ impl Troupe {
         let ready = std::mem::take(&mut self.chosen);
         let ready = ready.into_iter().filter(|seat| seat.is_resting());
         match what {
-            Storm::Done => ready.for_each(|seat| {
-                tokio_uring::spawn(seat.done(then));
-            }),
+            Storm::Done => ready.for_each(|seat| seat.done(then)),
             Storm::Mail => {
                 ready.for_each(|seat| seat.expect_mail(then));
                 self.postman.as_ref().expect("it has staged the mail").release();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Beat, Troupe};
-use crate::plan::Then;
+use crate::act::Then;
 use crate::seat::Seat;
 
 /// Goes round all clients in large steps, so that neighbours do not follow each other.
@@ -30,9 +30,7 @@ impl Troupe {
             earlier.as_mut().expect("it has a time before the end").next().await;
             match turn.next(&self.seats) {
                 Some(seat) if mail <= done => self.mail_to(seat),
-                Some(seat) => {
-                    tokio_uring::spawn(Rc::clone(seat).done(Then::Idle));
-                }
+                Some(seat) => seat.done(Then::Idle),
                 None => self.floor.ledger.borrow_mut().skipped += 1,
             }
         }

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{escaped, thousands};
+use crate::act::Act;
 use crate::ledger::Kind;
 use crate::outcome::{Outcome, Played, Point};
-use crate::plan::Act;
 use crate::summary::latency;
 
 struct Card {

@@ -6,9 +6,9 @@ use plotters::prelude::*;
 
 use super::paint::{Ink, LEFT, SCALE, WIDTH, font, line, named, refused};
 use super::{ReportError, escaped, thousands};
+use crate::act::Act;
 use crate::ledger::{Kind, Tally};
 use crate::outcome::Outcome;
-use crate::plan::Act;
 use crate::summary::latency;
 
 /// One curve.
@@ -64,8 +64,8 @@ fn curves(outcome: &Outcome) -> Vec<Curve<'_>> {
     for played in &outcome.acts {
         let quiet = matches!(played.act, Act::Check { .. });
         for (kind, tally) in &played.ledger.tallies {
-            let routine = matches!(kind, Kind::Select | Kind::Idle);
-            if tally.times.count() == 0 || (routine && played.act != Act::LogIn) {
+            let routine = *kind == Kind::Idle && played.act != Act::LogIn;
+            if tally.times.count() == 0 || routine || *kind == Kind::Select {
                 continue;
             }
             let ink = if quiet { Ink::Check } else { Ink::of(*kind) };
@@ -104,8 +104,8 @@ fn plot(curves: &[Curve<'_>]) -> Result<String, ReportError> {
             .x_labels(right as usize + 1)
             .x_label_formatter(&|nines| percent_label(*nines))
             .y_label_formatter(&|ms| ms_label(*ms))
-            .x_label_style(font(13.0, Ink::Faint))
-            .y_label_style(font(13.0, Ink::Faint))
+            .x_label_style(font(14.0, Ink::Faint))
+            .y_label_style(font(14.0, Ink::Faint))
             .draw()
             .map_err(refused)?;
         for curve in curves {

@@ -149,29 +149,64 @@ fn draw(
         .y_labels(4)
         .x_label_formatter(&|secs| format!("{secs:.0} s"))
         .y_label_formatter(&|count| thousands(*count as u64))
-        .x_label_style(font(13.0, Ink::Faint))
-        .y_label_style(font(13.0, Ink::Faint))
+        .x_label_style(font(14.0, Ink::Faint))
+        .y_label_style(font(14.0, Ink::Faint))
         .draw()
         .map_err(refused)?;
     for (at, played) in outcome.acts.iter().enumerate() {
         let from = played.began_secs;
         let wall = PathElement::new([(from, 0.0), (from, top)], line(Ink::Grid, 1.0));
         let number = (at + 1).to_string();
-        let number = Text::new(number, (from + end / 300.0, top * 0.985), font(13.0, Ink::Faint));
+        let number = Text::new(number, (from + end / 300.0, top * 0.985), font(14.0, Ink::Faint));
         chart.draw_series([wall]).map_err(refused)?;
         chart.draw_series([number]).map_err(refused)?;
     }
     for Track { ink, points, .. } in tracks {
-        let colour = ink.colour();
-        let fill = AreaSeries::new(points.iter().copied(), 0.0, colour.mix(FILL));
-        let fill = fill.border_style(line(*ink, 1.5));
-        chart.draw_series(fill).map_err(refused)?;
+        for hill in hills(points) {
+            let fill = AreaSeries::new(hill.iter().copied(), 0.0, ink.colour().mix(FILL));
+            let fill = fill.border_style(line(*ink, 1.5));
+            chart.draw_series(fill).map_err(refused)?;
+        }
     }
     Ok(())
+}
+
+/// The parts of a track that are not flat on the ground, each with its feet.
+fn hills(points: &[(f64, f64)]) -> Vec<&[(f64, f64)]> {
+    let up = |at: usize| points.get(at).is_some_and(|(_, count)| *count > 0.0);
+    let near = |at: usize| up(at) || up(at + 1) || (at > 0 && up(at - 1));
+    let mut hills = Vec::new();
+    let mut from = 0;
+    for at in 0..=points.len() {
+        if at == points.len() || !near(at) {
+            if from < at {
+                hills.push(&points[from..at]);
+            }
+            from = at + 1;
+        }
+    }
+    hills
 }
 
 /// How much of a colour lies below its line.
 const FILL: f64 = 0.16;
 /// Points of a line, about.
-const BINS: f64 = 320.0;
+const BINS: f64 = 160.0;
 const HEIGHT: u32 = 430;
+
+#[cfg(test)]
+mod tests {
+    use super::hills;
+
+    #[test]
+    fn flat_ground_is_not_drawn() {
+        let track: Vec<(f64, f64)> = [0, 0, 3, 4, 0, 0, 0, 1, 0, 2]
+            .iter()
+            .zip(0..)
+            .map(|(count, at)| (f64::from(at), f64::from(*count)))
+            .collect();
+        let told: Vec<_> = hills(&track).iter().map(|hill| (hill[0].0, hill.len())).collect();
+        assert_eq!(told, [(1.0, 4), (6.0, 4)], "each hill begins and ends on the ground");
+        assert!(hills(&[(0.0, 0.0), (1.0, 0.0)]).is_empty());
+    }
+}

@@ -15,10 +15,10 @@ struct Entry {
     name: String,
 }
 
-/// The process `root` with all below it, and all processes of these names; never ourselves.
-pub fn members(root: Option<i32>, names: &[String]) -> Vec<Process> {
+/// The `roots` with all below them, and all processes of these names; never ourselves.
+pub fn members(roots: &[i32], names: &[String]) -> Vec<Process> {
     let table = table();
-    let mut chosen: BTreeSet<i32> = root.map(|pid| family(&table, pid)).unwrap_or_default();
+    let mut chosen: BTreeSet<i32> = roots.iter().flat_map(|pid| family(&table, *pid)).collect();
     let ours = family(&table, std::process::id() as i32);
     let named = |entry: &Entry| names.contains(&entry.name);
     let by_name = table.iter().filter(|(_, entry)| named(entry)).map(|(pid, _)| *pid);
@@ -92,9 +92,9 @@ mod tests {
     fn a_child_is_in_its_parents_family() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("it starts");
         let pid = child.id() as i32;
-        let ours = members(Some(std::process::id() as i32), &[]);
+        let ours = members(&[std::process::id() as i32], &[]);
         assert!(ours.contains(&Process { pid, name: "sleep".to_owned() }), "{ours:?}");
-        let named = members(None, &["sleep".to_owned()]);
+        let named = members(&[], &["sleep".to_owned()]);
         assert!(named.iter().all(|process| process.pid != pid), "our own are not the server's");
         assert!(pss_kb(pid).is_some_and(|kb| kb > 10));
         child.kill().expect("it is ours");
