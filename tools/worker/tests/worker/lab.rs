@@ -23,7 +23,18 @@ pub struct Lab {
 
 impl Lab {
     pub fn new() -> Self {
-        let root = TempDir::new().unwrap();
+        Self::at(TempDir::new().unwrap())
+    }
+
+    /// Where nothing waits for a disk, if there is such a place.
+    pub fn in_memory(hibernate_after: Duration) -> Self {
+        let root = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        let mut lab = Self::at(root.unwrap());
+        lab.options.hibernate_after = hibernate_after;
+        lab
+    }
+
+    fn at(root: TempDir) -> Self {
         let options = Options {
             base_dir: root.path().to_owned(),
             hibernate_after: Duration::ZERO,

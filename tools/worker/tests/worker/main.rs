@@ -6,6 +6,8 @@ mod fetch;
 mod hostile;
 mod lab;
 mod memory;
+mod model;
+mod random;
 mod resync;
 mod search;
 mod sleep;

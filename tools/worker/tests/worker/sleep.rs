@@ -32,13 +32,13 @@ pub struct Sleeper {
 }
 
 impl Engine {
-    fn of(lab: &Lab) -> Self {
+    pub fn of(lab: &Lab) -> Self {
         let path = lab.options.base_dir.join("imap-hibernate");
         Self { listener: UnixListener::bind(path).unwrap() }
     }
 
     /// Takes the next client, or answers its first line with `-reason`.
-    fn take(&self, refusal: Option<&str>) -> Option<Sleeper> {
+    pub fn take(&self, refusal: Option<&str>) -> Option<Sleeper> {
         let (mut worker, _) = self.listener.accept().unwrap();
         worker.write_all(HIBERNATE_VERSION).unwrap();
         let (mut bytes, mut fds) = (Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ impl Sleeper {
     }
 
     /// Gives the client to a new session, which `client` talks to from now on.
-    fn wake(self, lab: &Lab, client: &mut Client, wakeup: &Wakeup<'_>) {
+    pub fn wake(self, lab: &Lab, client: &mut Client, wakeup: &Wakeup<'_>) {
         let mut request = Vec::new();
         render(&mut request, &self.line, wakeup);
         let (answer, thread) = give(lab, &request, self.client);
