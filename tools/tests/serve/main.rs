@@ -1,6 +1,7 @@
 //! The whole `torpor serve` beside a Dovecot of which only the sockets are there; and without one.
 
 mod front;
+mod own;
 mod parts;
 mod place;
 
