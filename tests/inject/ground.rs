@@ -1,0 +1,141 @@
+//! A torpor of its own, and an imap-master beside it whose workers take whom they get.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use torpor_handoff::line::{MASTER_VERSION, MasterRequest};
+use torpor_handoff::sys::fd::receive;
+
+/// Dropping it ends torpor; what lies in the folder goes with the run.
+pub struct Ground {
+    child: Child,
+    binary: PathBuf,
+    pub folder: PathBuf,
+    /// Users whom a worker has taken.
+    pub taken: Receiver<String>,
+}
+
+impl Ground {
+    pub fn start() -> Self {
+        let binary = std::env::var_os("TORPOR_BIN").expect("TORPOR_BIN names torpor");
+        let folder = std::env::temp_dir().join(format!("torpor-inject.{}", std::process::id()));
+        fs::create_dir_all(folder.join("run")).expect("base_dir");
+        fs::create_dir_all(folder.join("new")).expect("a mailbox");
+        fs::write(folder.join("toml"), CONFIG).expect("a configuration");
+        let listener = UnixListener::bind(folder.join("run/imap-master")).expect("a socket");
+        let (send, taken) = channel();
+        std::thread::spawn(move || {
+            listener.incoming().flatten().for_each(|stream| {
+                // Whom torpor does not get to the end with, it keeps.
+                let _ = work(stream, &send);
+            })
+        });
+        let log = fs::File::create(folder.join("log")).expect("a log");
+        let mut command = Command::new(&binary);
+        command.arg("serve").arg("--config").arg(folder.join("toml"));
+        command.arg("--base-dir").arg(folder.join("run")).stdin(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("torpor starts");
+        let ground = Self { child, binary: binary.into(), folder, taken };
+        eventually("torpor listens", || ground.counter("asleep").is_some());
+        ground
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One of torpor's counters; `None` when it does not answer.
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        let mut command = Command::new(&self.binary);
+        command.args(["stats", "--json", "--base-dir"]).arg(self.folder.join("run"));
+        let output = command.stdin(Stdio::null()).output().expect("torpor starts");
+        let text = output.status.success().then_some(output.stdout)?;
+        let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        json["counters"][name].as_u64()
+    }
+
+    /// How many descriptors torpor has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("torpor lives").count()
+    }
+
+    /// After a life nothing of it is left, and nobody was lost in it.
+    pub fn settle(&mut self, open: usize, when: &str) {
+        assert_eq!(self.child.try_wait().expect("our child"), None, "{when}: torpor has ended");
+        eventually(&format!("{when}: as many descriptors as before"), || {
+            self.descriptors() == open
+        });
+        let figures =
+            ["lost", "given_up", "asleep", "in_flight", "conns", "mailboxes", "cold_blocks_used"]
+                .map(|name| (name, self.counter(name)));
+        assert!(figures.iter().all(|(_, figure)| *figure == Some(0)), "{when}: {figures:?}");
+        assert!(self.taken.try_recv().is_err(), "{when}: somebody was taken twice");
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            eprintln!("torpor's log:\n{log}");
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One worker: takes the client, says so, and says its name to the client.
+fn work(mut stream: UnixStream, taken: &Sender<String>) -> std::io::Result<()> {
+    stream.write_all(MASTER_VERSION)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut version = [0; MASTER_VERSION.len()];
+    stream.read_exact(&mut version)?;
+    let (line, client) = request(&stream)?;
+    let request = MasterRequest::parse(line.strip_suffix(b"\n").expect("a whole line"));
+    let user = String::from_utf8_lossy(request.expect("a request").line.username).into_owned();
+    stream.write_all(b"+\n")?;
+    UnixStream::from(client).write_all(user.as_bytes())?;
+    taken.send(user).map_err(std::io::Error::other)
+}
+
+fn request(stream: &UnixStream) -> std::io::Result<(Vec<u8>, OwnedFd)> {
+    let (mut line, mut client, mut buffer) = (Vec::new(), None, [0; 4096]);
+    while line.last() != Some(&b'\n') {
+        let mut readable = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+        poll(&mut readable, PollTimeout::from(10_000u16))?;
+        let mut received = match receive(stream.as_fd(), &mut buffer) {
+            Err(Errno::EAGAIN) => return Err(std::io::ErrorKind::TimedOut.into()),
+            other => other?,
+        };
+        if received.count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        line.extend_from_slice(&buffer[..received.count]);
+        client = client.or(received.passed.fds[0].take());
+    }
+    client.map(|client| (line, client)).ok_or_else(|| std::io::Error::other("no client came"))
+}
+
+/// Looks again and again until it is so.
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < until, "it never came to be that {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Nobody has time to wait for long.
+const CONFIG: &str =
+    "[hibernate]\nlate_change_ms = 0\n[wake]\nversion_timeout_ms = 2000\nack_timeout_ms = 5000\n";
