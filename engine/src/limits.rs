@@ -4,6 +4,8 @@
 //! reload. Relations between constants are asserted at compile time, relations between configured
 //! values by [`Limits::check`], which names the field in each refusal.
 
+use torpor_handoff::line::Modseq;
+
 use crate::ring::{BATCH_MAX, Peer};
 
 /// Bounds that memory is reserved from.
@@ -46,10 +48,36 @@ pub struct Knobs {
     pub retry_ms_max: u64,
     /// A mailbox changed at most this long before hibernation is taken for changed.
     pub late_change_ms: u64,
+    /// Sessions that a worker would not restore as they were stay with theirs.
+    pub keep_awake: KeepAwake,
     /// Uids that may hibernate clients; empty: whomever the socket's mode lets in.
     pub peer_uids: Vec<u32>,
     /// Gids likewise; a peer is allowed when its uid or its gid is.
     pub peer_gids: Vec<u32>,
+}
+
+/// Which sessions are refused, so that their worker keeps them: see `line::Modseq` for what
+/// Dovecot's worker would tell them differently after a sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepAwake {
+    /// None, as with stock imap-hibernate.
+    Nobody,
+    /// Those with QRESYNC: they would hear EXPUNGE, which RFC 7162 section 3.2.10 forbids.
+    #[default]
+    Qresync,
+    /// Those with CONDSTORE too: they would hear of a changed flag without its MODSEQ.
+    Condstore,
+}
+
+impl KeepAwake {
+    /// True when a session with this on is refused.
+    pub fn refuses(self, modseq: Modseq) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Qresync => modseq >= Modseq::Qresync,
+            Self::Condstore => modseq >= Modseq::Condstore,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -77,6 +105,7 @@ impl Default for Knobs {
             retry_ms_min: 200,
             retry_ms_max: 10_000,
             late_change_ms: 600,
+            keep_awake: KeepAwake::default(),
             peer_uids: Vec::new(),
             peer_gids: Vec::new(),
         }

@@ -39,6 +39,8 @@ pub enum Event {
     Disconnected(Goodbye),
     /// A hibernation was refused; the client stays with its worker. `text` is the reason sent.
     Refused(Peer),
+    /// A session stays with its worker because the configuration says so. `text` as above.
+    KeptAwake(Peer),
     /// A hibernate connection ended early or broke the protocol; nobody was lost.
     Broken(Peer),
     /// Descriptors could not be received or a socket operation failed; the errno.
@@ -124,6 +126,7 @@ pub struct Counters {
     pub hibernated: u64,
     pub refused: u64,
     pub refused_full: u64,
+    pub refused_kept_awake: u64,
     pub broken: u64,
     pub wakes_input: u64,
     pub wakes_change: u64,

@@ -1,6 +1,6 @@
 //! What may go wrong, and what each seed draws of it.
 
-use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::limits::{KeepAwake, Knobs, Limits};
 use torpor_handoff::master::Timeouts;
 
 use crate::random::Random;
@@ -178,6 +178,7 @@ impl Swarm {
             retry_ms_min: random.ms(1, 50),
             retry_ms_max: random.ms(100, 2000),
             late_change_ms: random.pick(&[0, 300, 600]),
+            keep_awake: KeepAwake::default(),
             peer_uids: vec![WORKER_UID],
             peer_gids: Vec::new(),
         }

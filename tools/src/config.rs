@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use torpor_engine::cold::BLOCK_BYTES;
-use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::limits::{self, Knobs, Limits};
 use torpor_engine::probe::DESCRIPTORS_RESERVE;
 
 pub use error::ConfigError;
 pub use front::Front;
-pub use parts::{Anvil, Control, Hibernate, Level, Log, LogFormat, Metrics, Sleep, Wake};
+pub use parts::{
+    Anvil, Control, Hibernate, KeepAwake, Level, Log, LogFormat, Metrics, Sleep, Wake,
+};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -114,6 +116,11 @@ impl Config {
             retry_ms_min: self.wake.retry_ms_min,
             retry_ms_max: self.wake.retry_ms_max,
             late_change_ms: self.hibernate.late_change_ms,
+            keep_awake: match self.hibernate.keep_awake {
+                KeepAwake::Nobody => limits::KeepAwake::Nobody,
+                KeepAwake::Qresync => limits::KeepAwake::Qresync,
+                KeepAwake::Condstore => limits::KeepAwake::Condstore,
+            },
             peer_uids: self.hibernate.allowed_uids.clone(),
             peer_gids: self.hibernate.allowed_gids.clone(),
         }
@@ -176,6 +183,7 @@ impl Config {
         self.hibernate = Hibernate {
             conn_timeout_ms: new.hibernate.conn_timeout_ms,
             late_change_ms: new.hibernate.late_change_ms,
+            keep_awake: new.hibernate.keep_awake,
             allowed_uids: new.hibernate.allowed_uids.clone(),
             allowed_gids: new.hibernate.allowed_gids.clone(),
             ..hibernate.clone()

@@ -1,6 +1,6 @@
 //! A hibernate line becomes a client: checks, slot, adoption of its watches, the last `+`.
 
-use torpor_handoff::line::HibernateLine;
+use torpor_handoff::line::{HibernateLine, Modseq, modseq};
 
 use super::conn::{Stage, Word};
 use super::{Core, card};
@@ -71,6 +71,11 @@ impl Core {
         if self.stop.is_some() {
             return self.refuse(conn, b"Server shutting down", out);
         }
+        if let Some(reason) = self.keeps_awake(&parsed) {
+            self.counters.refused_kept_awake += 1;
+            let said = Said::KeptAwake(self.conns[conn].peer);
+            return self.refuse_as(said, conn, reason, out);
+        }
         let Some(slot) = self.slots.claim() else {
             return self.refuse_full(conn, b"full: slots_max is reached", out);
         };
@@ -85,6 +90,18 @@ impl Core {
             self.conns[conn].stage = Stage::Settling;
             self.say(conn, Word::LastPlus, out);
         }
+    }
+
+    /// Why this session had better stay with its worker, if it had.
+    fn keeps_awake(&mut self, parsed: &HibernateLine<'_>) -> Option<&'static [u8]> {
+        assert!(self.text.capacity() >= parsed.state.unwrap_or_default().len(), "the text is lent");
+        let modseq = modseq(parsed.state?, &mut self.text);
+        assert!(self.text.len() <= self.limits.line_bytes_max as usize);
+        let refused = self.knobs.keep_awake.refuses(modseq);
+        refused.then_some(match modseq {
+            Modseq::Qresync => b"QRESYNC is on and hibernate.keep_awake names it",
+            _ => b"CONDSTORE is on and hibernate.keep_awake names it",
+        })
     }
 
     /// Fills the record of a client that is offered.

@@ -72,12 +72,17 @@ impl Core {
 
     /// `-reason`, then close. The client stays with its worker.
     pub(super) fn refuse(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
+        let said = Said::Refused(self.conns[conn].peer);
+        self.refuse_as(said, conn, reason, out);
+    }
+
+    /// The same, reported as `said`.
+    pub(super) fn refuse_as(&mut self, said: Said, conn: usize, reason: &[u8], out: &mut Actions) {
         assert!(!reason.is_empty() && !reason.contains(&b'\n'), "a reason is one line");
         let stage = self.conns[conn].stage;
         assert!(matches!(stage, Stage::Hello | Stage::Line | Stage::Notify), "too late to refuse");
         self.counters.refused += 1;
-        let peer = self.conns[conn].peer;
-        self.report_text(Said::Refused(peer), reason, out);
+        self.report_text(said, reason, out);
         self.forget_offer(conn, out);
         let entry = &mut self.conns[conn];
         entry.owed = [None; 2];

@@ -17,6 +17,7 @@ mod output;
 mod render;
 mod reply;
 mod request;
+mod state;
 mod statistics;
 pub mod unhibernate;
 
@@ -27,6 +28,7 @@ pub use hibernate::{HibernateLine, Peer};
 pub use output::{frame, framed_bytes_max};
 pub use reply::{REASON_BYTES_MAX, Reply, parse_reply};
 pub use request::MasterRequest;
+pub use state::{Modseq, modseq};
 pub use statistics::Statistics;
 pub use unhibernate::Wakeup;
 

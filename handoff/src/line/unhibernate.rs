@@ -1,7 +1,8 @@
 //! The line with which we give a client back, for every Dovecot at once.
 //!
-//! The words of the hibernate line are forwarded as they came: `imap-master` ignores what it does
-//! not know, in every version, so keys of a later Dovecot survive as well. Dropped are the words
+//! The words of the hibernate line are forwarded as they came, but for the order of blocks inside
+//! `state`: `imap-master` ignores what it does not know, in every version, so keys of a later
+//! Dovecot survive as well. Dropped are the words
 //! that were for us alone, and the words that only we may say: a worker that wrote `client_input`
 //! into its hibernate line must not be able to put commands into somebody's session.
 
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::escape_into;
 use super::field::{decimal, fields, key_value};
+use super::state::push_state;
 
 /// What happened while the client slept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,13 +46,17 @@ pub fn render(out: &mut Vec<u8>, line: &[u8], wakeup: &Wakeup<'_>) {
         (wakeup.hibernation_started_us / 1_000_000, wakeup.hibernation_started_us % 1_000_000);
     push_number(out, format_args!("\thibernation_started={secs}.{micros:06}"));
     let mut totals = [("input", None, wakeup.input_bytes), ("output", None, wakeup.output_bytes)];
-    for (key, value, field) in all.map(|field| (key_value(field).0, key_value(field).1, field)) {
+    for (field, (key, value)) in all.map(|field| (field, key_value(field))) {
         match key {
             // Of a repeated counter the last is the one that holds; it comes out once.
             b"input_bytes_extra" => totals[0].1 = decimal(value),
             b"output_bytes_extra" => totals[1].1 = decimal(value),
             b"" => {}
             b"tag" if wakeup.tag.is_some() => {}
+            b"state" => {
+                out.extend_from_slice(b"\tstate=");
+                push_state(out, value);
+            }
             _ if DROPPED.contains(&key) => {}
             _ => {
                 out.push(b'\t');

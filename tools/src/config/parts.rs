@@ -30,6 +30,17 @@ pub struct Hibernate {
     pub conn_timeout_ms: u64,
     /// A mailbox changed at most this long before hibernation is taken for changed.
     pub late_change_ms: u64,
+    /// Sessions that stay with their worker, which would not restore them as they were.
+    pub keep_awake: KeepAwake,
+}
+
+/// See `torpor_engine::limits::KeepAwake`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAwake {
+    Nobody,
+    Qresync,
+    Condstore,
 }
 
 /// `[sleep]`: what sleepers may cost.
@@ -147,6 +158,7 @@ impl Default for Hibernate {
             allowed_gids: Vec::new(),
             conn_timeout_ms: 30_000,
             late_change_ms: 600,
+            keep_awake: KeepAwake::Qresync,
         }
     }
 }

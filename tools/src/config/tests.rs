@@ -30,6 +30,7 @@ fn errors_name_file_line_and_key() {
         ("\n[wake]\nworkers = 3\n", "t.toml:3: workers: unknown field `workers`"),
         ("[wake]\nworkers_max = 0\n", "t.toml:2: workers_max: 0 is out of range"),
         ("[sleep]\n\nslots_max = 99999999\n", "t.toml:3: slots_max: 99999999 is out of range"),
+        ("[hibernate]\nkeep_awake = \"all\"\n", "t.toml:2: keep_awake: unknown variant `all`"),
         ("[hibernate]\nmode = \"0989\"\n", "t.toml:2: mode: a mode is octal"),
         ("base_dir = \"run\"\n", "t.toml:1: base_dir: run/imap-hibernate must be absolute"),
         ("[wake]\nretry_ms_max = 100\n", "t.toml: retry_ms_min: 200 is out of range"),
@@ -57,10 +58,11 @@ fn a_reload_takes_the_knobs_and_names_the_rest() {
     let mut config = Config::default();
     let new = parse("[wake]\nworkers_max = 7\n[log]\nlevel = \"debug\"\n").expect("fine");
     assert_eq!(config.needs_restart(&new), Vec::<&str>::new());
-    let text = "[wake]\nhandoffs_in_flight_max = 3\nretry_ms_min = 5\n[sleep]\nslots_max = 9\n";
+    let text = "[hibernate]\nkeep_awake = \"nobody\"\n[wake]\nhandoffs_in_flight_max = 3\nretry_ms_min = 5\n[sleep]\nslots_max = 9\n";
     let other = parse(text).expect("fine");
     assert_eq!(config.needs_restart(&other), ["[sleep]", "[wake]"]);
     config.take_reloadable(&other);
     assert_eq!(config.wake.handoffs_in_flight_max, 64, "fixed at start");
     assert_eq!(config.knobs(), other.knobs());
+    assert_eq!(config.knobs().keep_awake, torpor_engine::limits::KeepAwake::Nobody);
 }

@@ -49,6 +49,7 @@ gauges!(
     hibernated,
     refused,
     refused_full,
+    refused_kept_awake,
     broken,
     wakes_input,
     wakes_change,

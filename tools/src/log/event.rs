@@ -25,7 +25,10 @@ impl Said {
     /// The level of the most important line that the event leads to.
     pub fn level(event: &Event) -> Level {
         match event {
-            Event::Hibernated | Event::Unhibernated(_) | Event::Retried(_) => Level::Debug,
+            Event::Hibernated
+            | Event::Unhibernated(_)
+            | Event::Retried(_)
+            | Event::KeptAwake(_) => Level::Debug,
             Event::Disconnected(Goodbye::Waited | Goodbye::Lost) => Level::Error,
             Event::Disconnected(_) => Level::Info,
             Event::Refused(_) | Event::Broken(_) => Level::Warning,
@@ -73,6 +76,10 @@ pub fn say(said: &Said) {
         Event::Refused(peer) => {
             let (conn, text) = (conn_of(peer), &said.text);
             warn!(event = "refused", pid = peer.pid, uid = peer.uid, "{conn}: Refused: {text}");
+        }
+        Event::KeptAwake(peer) => {
+            let (conn, text) = (conn_of(peer), &said.text);
+            debug!(event = "kept_awake", pid = peer.pid, uid = peer.uid, "{conn}: {text}");
         }
         Event::Broken(peer) => {
             let (conn, text) = (conn_of(peer), &said.text);

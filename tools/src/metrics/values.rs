@@ -47,7 +47,9 @@ impl Collector for Values {
         gauge(out, "cold_blocks", "Blocks of the cold store in use", now.cold_blocks_used)?;
         gauges(out, "limit", "Bounds set at start", "name", &self.0.limits())?;
         counter(out, "hibernated", "Clients that fell asleep", now.hibernated)?;
-        let refused = [("full", now.refused_full), ("other", now.refused - now.refused_full)];
+        let other = now.refused - now.refused_full - now.refused_kept_awake;
+        let refused =
+            [("full", now.refused_full), ("keep_awake", now.refused_kept_awake), ("other", other)];
         counters(out, "refused", "Clients left with their worker", "reason", &refused)?;
         counter(out, "broken", "Hibernate connections that ended early", now.broken)?;
         let wakes =
