@@ -11,15 +11,25 @@ use crate::fleet::{quiet, torpor};
 use crate::play::play;
 use crate::script::{Script, corpus};
 
-/// Plays the corpus on both and panics with every difference.
-fn compare(reference: &Dovecot, subject: &Dovecot, tls: bool, hibernates: bool) {
+/// Plays the scripts that `are_meant` on both and panics with every difference. Each has a user of
+/// its own by its place in the corpus.
+fn compare(
+    are_meant: impl Fn(&Script) -> bool,
+    reference: &Dovecot,
+    subject: &Dovecot,
+    tls: bool,
+    hibernates: bool,
+) {
     let scripts = corpus();
     let first_user = if tls { 1 + scripts.len() } else { 1 };
-    let jobs: VecDeque<(usize, &Script)> = scripts.iter().enumerate().collect();
+    let jobs: VecDeque<(usize, &Script)> =
+        scripts.iter().enumerate().filter(|(_, script)| are_meant(script)).collect();
+    let played = jobs.len();
+    assert!(played >= 2, "{played} scripts");
     let jobs = Mutex::new(jobs);
     let differences = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(scripts.len()) {
+        for _ in 0..AT_ONCE.min(played) {
             scope.spawn(|| {
                 while let Some((number, script)) = next(&jobs) {
                     let number = u32::try_from(first_user + number).expect("a user's number");
@@ -47,7 +57,7 @@ fn compare(reference: &Dovecot, subject: &Dovecot, tls: bool, hibernates: bool) 
     });
     let differences = differences.into_inner().expect("no thread panicked");
     let count = differences.len();
-    assert!(count == 0, "{count} of {} scripts:\n{}", scripts.len(), differences.join("\n"));
+    assert!(count == 0, "{count} of {played} scripts:\n{}", differences.join("\n"));
 }
 
 fn next<'a>(jobs: &Mutex<VecDeque<(usize, &'a Script)>>) -> Option<(usize, &'a Script)> {
@@ -64,13 +74,22 @@ fn difference(expected: &[String], shown: &[String]) -> String {
     )
 }
 
+/// Users enough for all scripts twice, and the plugins that some of them speak of.
+pub fn ground(version: Version) -> Options {
+    let extra_config = match version {
+        Version::V23 => include_str!("plugins23.conf"),
+        Version::V24 => include_str!("plugins24.conf"),
+    };
+    Options { users: 300, extra_config: extra_config.to_owned(), ..quiet(version) }
+}
+
 /// Two runs on Dovecots that never hibernate agree, so a difference elsewhere means something.
 fn the_scripts_are_deterministic(version: Version) {
-    let options = Options { hibernate_timeout_secs: 0, users: 300, ..quiet(version) };
+    let options = Options { hibernate_timeout_secs: 0, ..ground(version) };
     let one = Dovecot::start(&options).expect("a private Dovecot starts");
     let two = Dovecot::start(&options).expect("a private Dovecot starts");
-    compare(&one, &two, false, false);
-    compare(&one, &two, true, false);
+    compare(|_| true, &one, &two, false, false);
+    compare(|_| true, &one, &two, true, false);
 }
 
 #[test]
@@ -84,12 +103,12 @@ fn dovecot24_plays_the_corpus_alike_twice() {
 }
 /// Hibernated in torpor, every script shows the client what it shows without hibernation.
 fn a_sleeper_sees_the_same(version: Version, tls: bool) {
-    let awake = Options { hibernate_timeout_secs: 0, users: 300, ..quiet(version) };
+    let awake = Options { hibernate_timeout_secs: 0, ..ground(version) };
     let reference = Dovecot::start(&awake).expect("a private Dovecot starts");
     let sleepy = Options { hibernate_timeout_secs: 1, ..awake };
     let subject = Dovecot::start(&sleepy).expect("a private Dovecot starts");
     let _torpor = torpor(&subject, "");
-    compare(&reference, &subject, tls, true);
+    compare(|script| script.keep_awake.is_none(), &reference, &subject, tls, true);
 }
 
 #[test]
@@ -110,6 +129,29 @@ fn dovecot23_sleepers_see_the_same_over_tls() {
 #[test]
 fn dovecot24_sleepers_see_the_same_over_tls() {
     a_sleeper_sees_the_same(Version::V24, true);
+}
+
+/// Each further value of `hibernate.keep_awake`, with the scripts that are for it.
+fn keeps_awake_whom_it_is_told(version: Version) {
+    let sleepy = ground(version);
+    let awake = Options { hibernate_timeout_secs: 0, ..sleepy.clone() };
+    let reference = Dovecot::start(&awake).expect("a private Dovecot starts");
+    for value in ["nobody", "condstore"] {
+        let subject = Dovecot::start(&sleepy).expect("a private Dovecot starts");
+        let _torpor = torpor(&subject, &format!("[hibernate]\nkeep_awake = \"{value}\"\n"));
+        let is_meant = |script: &Script| script.keep_awake.as_deref() == Some(value);
+        compare(is_meant, &reference, &subject, false, true);
+    }
+}
+
+#[test]
+fn dovecot23_keeps_awake_whom_it_is_told() {
+    keeps_awake_whom_it_is_told(Version::V23);
+}
+
+#[test]
+fn dovecot24_keeps_awake_whom_it_is_told() {
+    keeps_awake_whom_it_is_told(Version::V24);
 }
 
 /// Enough that the waiting overlaps, few enough for two cores.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod clock;
+mod compress;
 mod corpus;
 mod fake;
 mod fleet;

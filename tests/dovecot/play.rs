@@ -1,5 +1,6 @@
 //! Plays one script against one Dovecot.
 
+use std::fs;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,6 +86,7 @@ impl Stage<'_> {
             Step::Deliver(count) => self.deliver(*count),
             Step::Other(command) => self.other()?.command(command).map(drop),
             Step::Append(count) => self.append(*count),
+            Step::Renumber(name) => self.renumber(name),
             Step::Quiet => self.quiet(),
             Step::HalfClose => self.client(1)?.half_close(),
             Step::Reset => self.take(1).map_or(Ok(()), Client::reset),
@@ -189,6 +191,21 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// The index goes with the number, or Dovecot would put it back.
+    fn renumber(&mut self, name: &str) -> io::Result<()> {
+        let folder = self.dovecot.mailbox(self.user).path().join(format!(".{name}"));
+        for index in ["dovecot.index", "dovecot.index.log", "dovecot.index.cache"] {
+            match fs::remove_file(folder.join(index)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        // `3 V1795575529 N2 G...`, and a line for each message.
+        let list = folder.join("dovecot-uidlist");
+        let text = fs::read_to_string(&list)?;
+        fs::write(list, text.replacen(" V1", " V2", 1))
+    }
+
     fn quiet(&mut self) -> io::Result<()> {
         for who in [1, 2] {
             let Some(client) = &mut self.clients[who - 1] else { continue };
@@ -220,8 +237,7 @@ impl Stage<'_> {
         let mut all = Vec::new();
         for lines in &self.lines {
             let mut lines = masks.apply(lines);
-            if script.loose.iter().any(|word| word == "MODSEQ") {
-                lines.retain(|line| !line.contains("HIGHESTMODSEQ"));
+            if script.bare {
                 lines.iter_mut().for_each(|line| *line = line.replace(" UID MODSEQ", ""));
                 lines.iter_mut().for_each(|line| *line = line.replace(" MODSEQ", ""));
             }

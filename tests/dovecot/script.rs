@@ -7,11 +7,16 @@
 use std::time::Duration;
 
 /// One script.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Script {
     pub name: String,
-    /// Lines that hold one of these words are not compared; MODSEQ stands for that word alone.
+    /// Lines that hold one of these words are not compared. RECENT: which of two sessions is told
+    /// of a recent message is chance (RFC 3501 section 2.3.2).
     pub loose: Vec<String>,
+    /// Whether a changed flag comes with UID and MODSEQ is not compared.
+    pub bare: bool,
+    /// The value of `hibernate.keep_awake` that it is for; none: the default.
+    pub keep_awake: Option<String>,
     /// Only which lines come is compared, not their order.
     pub unordered: bool,
     pub steps: Vec<Step>,
@@ -36,6 +41,8 @@ pub enum Step {
     Other(String),
     /// `append N`: the other session appends N messages.
     Append(u32),
+    /// `renumber NAME`: a mailbox gets another UIDVALIDITY, as if restored from elsewhere.
+    Renumber(String),
     /// `pause MS`.
     Pause(Duration),
     /// `quiet`: reads what comes until nothing more does.
@@ -57,6 +64,9 @@ pub fn corpus() -> Vec<Script> {
         include_str!("scripts/done.txt"),
         include_str!("scripts/bad.txt"),
         include_str!("scripts/state.txt"),
+        include_str!("scripts/modseq.txt"),
+        include_str!("scripts/gone.txt"),
+        include_str!("scripts/quota.txt"),
         include_str!("scripts/end.txt"),
     ];
     let scripts: Vec<Script> = files.iter().flat_map(|text| parse(text)).collect();
@@ -72,14 +82,16 @@ fn parse(text: &str) -> Vec<Script> {
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(title) = line.strip_prefix("== ") {
             let name = title.split(':').next().unwrap_or(title).to_owned();
-            scripts.push(Script { name, loose: Vec::new(), unordered: false, steps: Vec::new() });
+            scripts.push(Script { name, ..Script::default() });
             continue;
         }
         let script = scripts.last_mut().unwrap_or_else(|| panic!("before the first ==: {line}"));
-        match line.strip_prefix("loose ") {
-            Some(word) => script.loose.push(word.to_owned()),
+        match line.split_once(' ') {
+            Some(("loose", word)) => script.loose.push(word.to_owned()),
+            Some(("keep_awake", value)) => script.keep_awake = Some(value.to_owned()),
             None if line == "unordered" => script.unordered = true,
-            None => script.steps.extend(steps(line)),
+            None if line == "bare" => script.bare = true,
+            _ => script.steps.extend(steps(line)),
         }
     }
     scripts
@@ -111,6 +123,7 @@ fn steps(line: &str) -> Vec<Step> {
             vec![Step::Other(command)]
         }
         "append" => vec![Step::Append(number())],
+        "renumber" => vec![Step::Renumber(rest.to_owned())],
         "pause" => vec![Step::Pause(Duration::from_millis(number().into()))],
         "quiet" => vec![Step::Quiet],
         "half-close" => vec![Step::HalfClose],
