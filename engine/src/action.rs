@@ -11,7 +11,7 @@ pub enum Action {
     /// For the ring.
     Ring(Op),
     /// Unseat the client in `slot` and give it to the handoff thread with this request line.
-    Wake { slot: u32, generation: u32, parcel: Vec<u8> },
+    Wake { slot: u32, generation: u32, session: u64, parcel: Vec<u8> },
     /// For the watcher.
     Watch(WatchOrder),
     /// For log, anvil and metrics.

@@ -1,9 +1,12 @@
 //! Sessions that were woken and have not come back: each holds a worker.
 //!
-//! Counted so that wakes never take the workers that logins need. A session that is not seen
-//! again (its client logged out) is forgotten after an age limit, oldest first.
+//! Counted so that wakes never take the workers that logins need. A session is forgotten when it
+//! hibernates again and when its worker's process ends; where that is not told (a worker that
+//! serves others afterwards, a kernel without SO_PASSPIDFD) after an age limit, oldest first.
 
 use std::collections::HashMap;
+
+use torpor_handoff::message::Exited;
 
 /// Session hashes in order of waking. Bounded: the caller adds only while below its limit.
 pub struct Awake {
@@ -14,7 +17,8 @@ pub struct Awake {
 }
 
 struct Node {
-    session: u64,
+    /// The wake that its worker took, and will be told of with its end.
+    wake: Exited,
     since_ms: u64,
     older: u32,
     newer: u32,
@@ -31,24 +35,33 @@ impl Awake {
 
     /// A worker took the session. One that is counted already starts anew; at the bound the
     /// oldest is forgotten.
-    pub fn add(&mut self, session: u64, now_ms: u64) {
-        self.remove(session);
+    pub fn add(&mut self, wake: Exited, now_ms: u64) {
+        self.remove(wake.session);
         if self.nodes.len() == self.nodes.capacity() {
             self.forget(self.oldest);
         }
-        let node = Node { session, since_ms: now_ms, older: self.newest, newer: NONE };
+        let node = Node { wake, since_ms: now_ms, older: self.newest, newer: NONE };
         let index = self.nodes.insert(node) as u32;
         match self.newest {
             NONE => self.oldest = index,
             newest => self.nodes[newest as usize].newer = index,
         }
         self.newest = index;
-        self.by_session.insert(session, index);
+        self.by_session.insert(wake.session, index);
     }
 
     /// The session is back, or gone.
     pub fn remove(&mut self, session: u64) {
         if let Some(index) = self.by_session.get(&session).copied() {
+            self.forget(index);
+        }
+    }
+
+    /// The worker that took this wake has ended.
+    pub fn exited(&mut self, wake: &Exited) {
+        if let Some(index) = self.by_session.get(&wake.session).copied()
+            && self.nodes[index as usize].wake == *wake
+        {
             self.forget(index);
         }
     }
@@ -71,7 +84,7 @@ impl Awake {
 
     fn forget(&mut self, index: u32) {
         let node = self.nodes.remove(index as usize);
-        let known = self.by_session.remove(&node.session);
+        let known = self.by_session.remove(&node.wake.session);
         assert_eq!(known, Some(index), "each session is counted once");
         match node.older {
             NONE => self.oldest = node.newer,
@@ -90,14 +103,18 @@ const NONE: u32 = u32::MAX;
 mod tests {
     use super::*;
 
+    fn wake(session: u64, generation: u32) -> Exited {
+        Exited { slot: 0, generation, session }
+    }
+
     #[test]
     fn the_oldest_is_forgotten_first_and_each_counts_once() {
         let mut awake = Awake::new(3);
         for (session, at) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
-            awake.add(session, at);
+            awake.add(wake(session, 1), at);
         }
         assert_eq!((awake.count(), awake.oldest_ms()), (3, Some(20)));
-        awake.add(4, 50);
+        awake.add(wake(4, 1), 50);
         assert_eq!((awake.count(), awake.oldest_ms()), (3, Some(30)));
         awake.remove(3);
         awake.remove(3);
@@ -105,7 +122,24 @@ mod tests {
         assert_eq!((awake.count(), awake.oldest_ms()), (1, Some(50)));
         awake.expire(51);
         assert_eq!((awake.count(), awake.oldest_ms()), (0, None));
-        awake.add(9, 60);
+        awake.add(wake(9, 1), 60);
         assert_eq!(awake.oldest_ms(), Some(60));
+    }
+
+    #[test]
+    fn an_end_counts_for_the_wake_it_belongs_to() {
+        let mut awake = Awake::new(3);
+        awake.add(wake(1, 1), 10);
+        awake.add(wake(2, 1), 10);
+        awake.exited(&wake(1, 1));
+        awake.exited(&wake(1, 1));
+        assert_eq!(awake.count(), 1);
+        // Session 2 hibernated and woke again before the end of its first worker was told.
+        awake.remove(2);
+        awake.add(wake(2, 2), 20);
+        awake.exited(&wake(2, 1));
+        assert_eq!(awake.count(), 1);
+        awake.exited(&wake(2, 2));
+        assert_eq!(awake.count(), 0);
     }
 }

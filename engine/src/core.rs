@@ -167,6 +167,9 @@ impl Core {
         for reply in inbox.replies.drain(..) {
             self.reply(reply, out);
         }
+        for exited in inbox.exited.drain(..) {
+            self.exited(&exited);
+        }
         for command in inbox.commands.drain(..) {
             self.command(command, out);
         }

@@ -5,13 +5,13 @@
 
 use std::io;
 
-use torpor_handoff::message::{Returned, Wake};
+use torpor_handoff::message::{Exited, Returned, Wake};
 
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command};
 use crate::core::{Core, Now};
 use crate::report::{Counters, Report};
-use crate::ring::{COMMANDS_MAX, Inbox, Op, Ring};
+use crate::ring::{COMMANDS_MAX, EXITED_MAX, Inbox, Op, Ring};
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
 /// The handoff thread, or the simulated one.
@@ -21,6 +21,9 @@ pub trait Handoff {
     fn send(&mut self, wake: Wake<Self::Descriptor>);
     /// The next handoff that has ended.
     fn returned(&mut self) -> Option<Returned<Self::Descriptor>>;
+    /// The next worker that has ended after it took a client. One that is told has had its reply
+    /// put out before.
+    fn exited(&mut self) -> Option<Exited>;
 }
 
 /// The watcher, or the simulated one.
@@ -100,6 +103,12 @@ where
     /// Replies and orders of the other threads; clients and descriptors that come back are seated
     /// before the core hears of them.
     fn hear(&mut self) {
+        // Before the replies, so that the reply to its wake is never missing.
+        while self.inbox.exited.len() < EXITED_MAX
+            && let Some(exited) = self.handoff.exited()
+        {
+            self.inbox.exited.push(exited);
+        }
         while self.inbox.replies.len() < self.inbox.replies.capacity()
             && let Some(Returned { reply, client }) = self.handoff.returned()
         {
@@ -124,6 +133,7 @@ where
         }
         self.behind = self.inbox.adopted.len() == self.inbox.adopted.capacity()
             || self.inbox.replies.len() == self.inbox.replies.capacity()
+            || self.inbox.exited.len() == EXITED_MAX
             || self.inbox.commands.len() == COMMANDS_MAX;
     }
 
@@ -132,9 +142,9 @@ where
         for action in actions.list.drain(..) {
             match action {
                 Action::Ring(op) => push(ring, &op, &actions.bytes)?,
-                Action::Wake { slot, generation, parcel } => {
+                Action::Wake { slot, generation, session, parcel } => {
                     let client = ring.unseat_client(slot);
-                    handoff.send(Wake { slot, generation, parcel, client });
+                    handoff.send(Wake { slot, generation, session, parcel, client });
                 }
                 Action::Watch(order) => {
                     let notify = match order {

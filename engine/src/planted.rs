@@ -62,10 +62,13 @@ pub enum Bug {
     ByeTwice,
     /// The notify descriptor of a hibernation that breaks stays open.
     RetiredTooLate,
+    /// A worker's end makes no room for the next one.
+    ExitForgotten,
 }
 
 impl Bug {
-    /// Those that show in any order of wakes: all but [`Bug::QueueInverted`].
+    /// Those that show in any order of wakes, whatever counts as awake: all but
+    /// [`Bug::QueueInverted`] and [`Bug::ExitForgotten`].
     pub const ALL: [Self; 27] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use torpor_handoff::message::Reply;
+use torpor_handoff::message::{Exited, Reply};
 
 use crate::command::Command;
 use crate::token::Token;
@@ -140,6 +140,8 @@ pub struct Inbox {
     pub bytes: Vec<u8>,
     /// Replies of the handoff thread. A client that came back is seated before the step.
     pub replies: Vec<Reply>,
+    /// Workers that took a client and have ended.
+    pub exited: Vec<Exited>,
     /// Replies of the watcher.
     pub adopted: Vec<Adopted>,
     /// Orders of the operator.
@@ -153,6 +155,7 @@ impl Inbox {
             completions: Vec::with_capacity(BATCH_MAX),
             bytes: Vec::with_capacity(BATCH_MAX * CONN_RECV_BYTES),
             replies: Vec::with_capacity(replies_max),
+            exited: Vec::with_capacity(EXITED_MAX),
             adopted: Vec::with_capacity(BATCH_MAX),
             commands: Vec::with_capacity(COMMANDS_MAX),
         }
@@ -171,6 +174,7 @@ impl Inbox {
         self.completions.clear();
         self.bytes.clear();
         self.replies.clear();
+        self.exited.clear();
         self.adopted.clear();
         self.commands.clear();
     }
@@ -211,6 +215,8 @@ pub trait Ring {
 
 /// Completions in one batch at most.
 pub const BATCH_MAX: usize = 256;
+/// Ends of workers in one batch at most.
+pub const EXITED_MAX: usize = 64;
 /// Orders of the operator in one batch at most.
 pub const COMMANDS_MAX: usize = 8;
 /// Descriptors that one message may carry. The protocol passes one; the second place lets a

@@ -23,7 +23,7 @@ use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::report::{Counters, Event, Report};
 use torpor_engine::sys::uring::KernelRing;
 use torpor_engine::watcher::ThreadWatcher;
-use torpor_handoff::message::{Outcome, Returned, Wake};
+use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
 #[test]
 fn clients_sleep_and_wake_on_the_real_kernel() {
@@ -230,6 +230,10 @@ impl Handoff for Master {
 
     fn returned(&mut self) -> Option<Returned<OwnedFd>> {
         self.ended.pop_front()
+    }
+
+    fn exited(&mut self) -> Option<Exited> {
+        None
     }
 }
 

@@ -16,23 +16,28 @@ use nix::sys::eventfd::EventFd;
 use slab::Slab;
 
 use crate::master::{Event, Timeouts};
-use crate::message::{Returned, Wake};
+use crate::message::{Exited, Returned, Wake};
 use crate::outcome::{Cause, Outcome};
 use crate::talk::Talk;
 use crate::thread::Doorbell;
+use crate::workers::Workers;
 
-pub(crate) type Channels = (Receiver<Wake<OwnedFd>>, Sender<Returned<OwnedFd>>);
+pub(crate) struct Channels {
+    pub(crate) wakes: Receiver<Wake<OwnedFd>>,
+    pub(crate) returns: Sender<Returned<OwnedFd>>,
+    pub(crate) exits: Sender<Exited>,
+}
 
 pub(crate) struct Desk {
     path: PathBuf,
     timeouts: Timeouts,
     epoll: Epoll,
     bell: Arc<EventFd>,
-    wakes: Receiver<Wake<OwnedFd>>,
-    returns: Sender<Returned<OwnedFd>>,
+    channels: Channels,
     /// Never more than may be in flight.
     talks: Slab<Talk>,
     room: usize,
+    workers: Workers,
     /// Conversations that are due; kept for its allocation.
     due: Vec<usize>,
     start: Instant,
@@ -49,8 +54,9 @@ impl Desk {
         path: PathBuf,
         room: usize,
         timeouts: Timeouts,
+        workers: Workers,
         bell: Arc<EventFd>,
-        (wakes, returns): Channels,
+        channels: Channels,
         doorbell: Doorbell,
     ) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -60,10 +66,10 @@ impl Desk {
             timeouts,
             epoll,
             bell,
-            wakes,
-            returns,
+            channels,
             talks: Slab::with_capacity(room),
             room,
+            workers,
             due: Vec::with_capacity(room),
             start: Instant::now(),
             has_replied: false,
@@ -103,13 +109,17 @@ impl Desk {
     /// A socket or a worker's process has something to say. It may have ended earlier in this
     /// turn; its number is not given out again before the turn's end.
     fn serve(&mut self, data: u64, flags: EpollFlags) {
-        let key = usize::try_from(data / 2).expect("it came from a usize");
-        if data % 2 == WORKER {
-            if self.read(key) {
-                self.talks[key].worker = None;
-                self.tell(key, Event::WorkerDead);
+        let key = usize::try_from(data / KINDS).expect("it came from a usize");
+        match data % KINDS {
+            WORKER => {
+                if self.read(key) {
+                    self.talks[key].worker = None;
+                    self.tell(key, Event::WorkerDead);
+                }
+                return;
             }
-            return;
+            TAKER => return self.taker_ended(key),
+            _ => {}
         }
         let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
         let goes_on = !flags.intersects(readable) || self.read(key);
@@ -128,7 +138,8 @@ impl Desk {
             return false;
         }
         if has_worker && let Some(worker) = &talk.worker {
-            let watched = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, data(key) + 1);
+            let watched =
+                EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, data(key, WORKER));
             // Without room for it the proof fails to come, and the time limit stands in.
             let _ = self.epoll.add(worker.as_fd(), watched);
         }
@@ -162,7 +173,7 @@ impl Desk {
 
     fn take_wakes(&mut self) {
         loop {
-            match self.wakes.try_recv() {
+            match self.channels.wakes.try_recv() {
                 Ok(wake) => self.begin(wake),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => break,
@@ -183,7 +194,7 @@ impl Desk {
         };
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         let key = self.talks.insert(talk);
-        let watched = EpollEvent::new(flags, data(key));
+        let watched = EpollEvent::new(flags, data(key, SOCKET));
         match self.epoll.add(self.talks[key].socket.as_fd(), watched) {
             Ok(()) => self.tell(key, Event::Connected),
             Err(errno) => self.end(key, Outcome::Unsent(Cause::Host(errno as i32))),
@@ -191,13 +202,36 @@ impl Desk {
     }
 
     fn end(&mut self, key: usize, outcome: Outcome) {
-        let talk = self.talks.remove(key);
+        let mut talk = self.talks.remove(key);
+        let worker = talk.worker.take().filter(|_| outcome == Outcome::Taken);
+        let Wake { slot, generation, session, .. } = talk.wake;
         self.reply(talk.end(outcome));
+        if let Some(pidfd) = worker {
+            self.watch(pidfd, Exited { slot, generation, session });
+        }
+    }
+
+    /// The worker has a client of ours: its end is the end of that session.
+    fn watch(&mut self, pidfd: OwnedFd, exited: Exited) {
+        let (place, pidfd) = self.workers.add(pidfd, exited);
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        let mut watched = EpollEvent::new(flags, data(place, TAKER));
+        if self.epoll.modify(pidfd, &mut watched).is_err() {
+            // There was no room for it in the set, so it will not be told.
+            self.workers.forget(place);
+        }
+    }
+
+    fn taker_ended(&mut self, place: usize) {
+        let Some(exited) = self.workers.ended(place) else { return };
+        // An engine that is far behind counts by age: nothing waits for it here.
+        let _ = self.channels.exits.try_send(exited);
+        self.has_replied = true;
     }
 
     fn reply(&mut self, returned: Returned<OwnedFd>) {
         // The channel has room for all in flight. An engine that has gone needs no reply.
-        let result = self.returns.try_send(returned);
+        let result = self.channels.returns.try_send(returned);
         assert!(!result.is_err_and(|error| error.is_full()), "more replies than wakes");
         self.has_replied = true;
     }
@@ -216,13 +250,20 @@ impl Desk {
     }
 }
 
-/// A conversation's socket; its worker's pidfd is one more.
-fn data(key: usize) -> u64 {
-    2 * key as u64
+/// What a descriptor of the set is, and whose.
+fn data(key: usize, kind: u64) -> u64 {
+    assert!(kind < KINDS);
+    KINDS * key as u64 + kind
 }
 
 const BELL: u64 = u64::MAX;
+/// A conversation's socket.
+const SOCKET: u64 = 0;
+/// The process on its other end.
 const WORKER: u64 = 1;
+/// The process of a worker that took a client.
+const TAKER: u64 = 2;
+const KINDS: u64 = 3;
 const EVENTS_MAX: usize = 64;
 
 #[cfg(test)]
@@ -246,12 +287,15 @@ mod tests {
         let eventfd = || EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
         let (wakes_in, wakes) = bounded(1);
         let (returns, returns_out) = bounded(1);
+        let channels = Channels { wakes, returns, exits: bounded(1).0 };
         let timeouts = Timeouts { version_ms: 10_000, ack_ms: 20, exit_ms: 20 };
         let (bell, doorbell) = (Arc::new(eventfd()), Doorbell::new(eventfd().into()));
-        let mut desk = Desk::new(path, 1, timeouts, bell, (wakes, returns), doorbell).unwrap();
+        let workers = Workers::new(1);
+        let mut desk = Desk::new(path, 1, timeouts, workers, bell, channels, doorbell).unwrap();
         let (_mine, client) = UnixStream::pair().unwrap();
         let parcel = b"u1\ttag=a1\n".to_vec();
-        wakes_in.send(Wake { slot: 1, generation: 1, parcel, client: client.into() }).unwrap();
+        let wake = Wake { slot: 1, generation: 1, session: 1, parcel, client: client.into() };
+        wakes_in.send(wake).unwrap();
         desk.take_wakes();
         let (mut worker, _) = listener.accept().unwrap();
         worker.write_all(MASTER_VERSION).unwrap();

@@ -21,6 +21,7 @@
 //!   drives the same one.
 //! * `talk`, `desk`, [`thread`]: sockets, epoll set and thread around it. They hold no rule of
 //!   their own but this one: read until nothing is left before time or death is reported.
+//! * `workers`: those that took a client, until their processes end.
 //! * [`sys`]: descriptors that travel; the only `unsafe` code here.
 //!
 //! One rule stands over all: a client's descriptor has one owner at every instant. It travels
@@ -37,5 +38,6 @@ pub mod sys;
 mod talk;
 pub mod thread;
 pub mod window;
+mod workers;
 
 pub use thread::{Handoff, HandoffConfig};

@@ -12,6 +12,8 @@ pub struct Wake<D> {
     pub slot: u32,
     /// Which life of the slot; comes back in the reply.
     pub generation: u32,
+    /// Hash of the session; comes back when its worker ends.
+    pub session: u64,
     /// The whole request line, LF included (`line::unhibernate::render`).
     pub parcel: Vec<u8>,
     pub client: D,
@@ -26,6 +28,15 @@ pub struct Reply {
     /// The allocation of the wake. Holds the worker's reason for a refusal, at most 256 bytes as
     /// they came (not printable by promise); empty otherwise.
     pub parcel: Vec<u8>,
+}
+
+/// The process that took a client has ended, and the session with it. The words are those of the
+/// wake that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exited {
+    pub slot: u32,
+    pub generation: u32,
+    pub session: u64,
 }
 
 /// A reply with the client, if it is ours again.

@@ -17,9 +17,10 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::desk::Desk;
+use crate::desk::{Channels, Desk};
 use crate::master::Timeouts;
-use crate::message::{Returned, Wake};
+use crate::message::{Exited, Returned, Wake};
+use crate::workers::Workers;
 
 /// What the thread has to know.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct HandoffConfig {
     pub master_path: PathBuf,
     /// Conversations at once; wakes that were sent and whose replies were not fetched count too.
     pub in_flight_max: u32,
+    /// Workers watched after they took a client; each costs a descriptor.
+    pub workers_watched_max: u32,
     /// How long to wait for a worker's VERSION line.
     pub version_timeout_ms: u64,
     /// How long to wait for its answer before the client is shut down.
@@ -40,6 +43,7 @@ pub struct Handoff {
     /// None exactly when the thread was told to stop.
     wakes: Option<Sender<Wake<OwnedFd>>>,
     returns: Receiver<Returned<OwnedFd>>,
+    exits: Receiver<Exited>,
     bell: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
     /// Wakes whose replies were not fetched.
@@ -52,9 +56,12 @@ impl Handoff {
     /// more when the thread ends. Fails only for want of descriptors, memory or threads (host).
     pub fn start(config: HandoffConfig, doorbell: OwnedFd) -> io::Result<Self> {
         assert!(config.in_flight_max > 0, "handoffs_in_flight_max is at least 1");
+        assert!(config.workers_watched_max > 0, "at least one worker is watched");
         let room = config.in_flight_max as usize;
         let (wakes, wakes_out) = bounded(room);
         let (returns_in, returns) = bounded(room);
+        let watched = config.workers_watched_max as usize;
+        let (exits_in, exits) = bounded(watched);
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let bell = Arc::new(EventFd::from_flags(flags)?);
         let in_flight_max = config.in_flight_max;
@@ -64,12 +71,13 @@ impl Handoff {
             exit_ms: EXIT_TIMEOUT_MS,
         };
         let doorbell = Doorbell::new(doorbell);
-        let channels = (wakes_out, returns_in);
-        let desk =
-            Desk::new(config.master_path, room, timeouts, Arc::clone(&bell), channels, doorbell)?;
+        let channels = Channels { wakes: wakes_out, returns: returns_in, exits: exits_in };
+        let workers = Workers::new(watched);
+        let path = config.master_path;
+        let desk = Desk::new(path, room, timeouts, workers, Arc::clone(&bell), channels, doorbell)?;
         let thread = Builder::new().name("torpor-handoff".into()).spawn(move || desk.run())?;
         let (wakes, thread) = (Some(wakes), Some(thread));
-        Ok(Self { wakes, returns, bell, thread, in_flight: 0, in_flight_max })
+        Ok(Self { wakes, returns, exits, bell, thread, in_flight: 0, in_flight_max })
     }
 
     /// Gives a client to the thread. It comes back if as many are in flight as may be, or if the
@@ -94,6 +102,12 @@ impl Handoff {
         assert_eq!(returned.client.is_some(), returned.reply.outcome.is_ours());
         self.in_flight -= 1;
         Some(returned)
+    }
+
+    /// The next worker that has ended after it took a client. Told after the reply of its wake:
+    /// whoever fetches this first and the replies then has the reply too.
+    pub fn exited(&mut self) -> Option<Exited> {
+        self.exits.try_recv().ok()
     }
 
     /// Wakes whose replies were not fetched.

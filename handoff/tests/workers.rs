@@ -15,7 +15,7 @@ use ground::{
 use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen};
 use torpor_handoff::line::{MASTER_VERSION, MasterRequest};
-use torpor_handoff::message::{Cause, Outcome, Wake};
+use torpor_handoff::message::{Cause, Exited, Outcome, Wake};
 use torpor_handoff::sys::fd::set_passpidfd;
 
 #[test]
@@ -233,7 +233,13 @@ fn a_long_line_is_finished_in_pieces() {
             stream.write_all(b"+\n").unwrap();
         });
         let (mine, client) = UnixStream::pair().unwrap();
-        let wake = Wake { slot: 1, generation: 8, parcel: parcel(1 << 20), client: client.into() };
+        let wake = Wake {
+            slot: 1,
+            generation: 8,
+            session: 1,
+            parcel: parcel(1 << 20),
+            client: client.into(),
+        };
         ground.handoff.send(wake).map_err(drop).unwrap();
         let returned = ground.reply();
         assert_eq!(returned.reply.outcome, Outcome::Taken);
@@ -258,7 +264,13 @@ fn many_at_once_and_no_more_than_allowed() {
         let clients: Vec<_> = (0..64).map(|slot| ground.wake(slot)).collect();
         let (_mine, client) = UnixStream::pair().unwrap();
         let number = client.as_raw_fd();
-        let wake = Wake { slot: 64, generation: 71, parcel: parcel(0), client: client.into() };
+        let wake = Wake {
+            slot: 64,
+            generation: 71,
+            session: 64,
+            parcel: parcel(0),
+            client: client.into(),
+        };
         let back = ground.handoff.send(wake).unwrap_err();
         assert_eq!((back.slot, back.client.as_raw_fd()), (64, number));
         let mut outcomes = [0; 3];
@@ -369,6 +381,54 @@ fn a_worker_that_dies_with_the_client_is_proven_dead() {
     }
 }
 
+/// A session is over when its worker's process is, and not when the wake is.
+#[test]
+fn the_end_of_a_worker_that_took_a_client_is_told_once() {
+    if !has_pidfds() {
+        return;
+    }
+    alone_with(5000, 5000, |ground| {
+        let mut worker = worker_process(&ground.path, "serve");
+        let (returned, mine) = ground.handed();
+        assert_eq!(returned.reply.outcome, Outcome::Taken);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(ground.handoff.exited(), None, "it serves its client");
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        let exited = ground.exit();
+        assert_eq!(exited, Exited { slot: 3, generation: 10, session: 3 });
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(ground.handoff.exited(), None, "it dies once");
+        expect_cut(returned, mine);
+    });
+}
+
+/// A third worker takes the place of the first, which is then counted by age.
+#[test]
+fn more_workers_than_are_watched_cost_no_more_descriptors() {
+    if !has_pidfds() {
+        return;
+    }
+    alone_with(5000, 5000, |ground| {
+        let mut workers = Vec::new();
+        for slot in 0..3 {
+            let worker = worker_process(&ground.path, "serve");
+            let _mine = ground.wake(slot);
+            assert_eq!(ground.reply().reply.outcome, Outcome::Taken);
+            std::fs::remove_file(&ground.path).unwrap();
+            workers.push(worker);
+        }
+        for (slot, mut worker) in workers.into_iter().enumerate() {
+            worker.kill().unwrap();
+            worker.wait().unwrap();
+            if slot > 0 {
+                assert_eq!(ground.exit().slot as usize, slot);
+            }
+        }
+        assert_eq!(ground.handoff.exited(), None);
+    });
+}
+
 /// This test binary once more, as a worker with a process of its own.
 fn worker_process(path: &std::path::Path, how: &str) -> Child {
     let child = Command::new(std::env::current_exe().unwrap())
@@ -395,7 +455,12 @@ fn worker() {
     let (mut stream, _) = listener.accept().unwrap();
     greet(&mut stream);
     let _client = take(&mut stream);
-    if std::env::var_os("TORPOR_TEST_WORKER_END").is_some_and(|how| how == "wait") {
+    let how = std::env::var("TORPOR_TEST_WORKER_END").expect("worker_process sets both");
+    if how == "serve" {
+        stream.write_all(b"+\n").unwrap();
+        drop(stream);
+    }
+    if how != "exit" {
         println!("taken");
         std::io::stdout().flush().unwrap();
         std::thread::sleep(PATIENCE);

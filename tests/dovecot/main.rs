@@ -12,5 +12,6 @@ mod mask;
 mod mass;
 mod outage;
 mod play;
+mod room;
 mod script;
 mod vanish;

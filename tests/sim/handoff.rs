@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use torpor_engine::drive::Handoff;
 use torpor_handoff::line::MASTER_VERSION;
 use torpor_handoff::master::{Conversation, Event, Step, Timeouts};
-use torpor_handoff::message::{Returned, Wake};
+use torpor_handoff::message::{Exited, Returned, Wake};
 
 use crate::counting;
 use crate::faults::Fault;
@@ -115,10 +115,10 @@ impl SimHandoff {
                     }
                     net.clients[talk.client].handed -= 1;
                     let parcel = std::mem::take(&mut talk.wake.parcel);
-                    let (slot, generation) = (talk.wake.slot, talk.wake.generation);
+                    let Wake { slot, generation, session, .. } = talk.wake;
                     let open = net.open.clone();
                     let client = SimFd::new(Thing::Client(talk.client), &open);
-                    let wake = Wake { slot, generation, parcel, client };
+                    let wake = Wake { slot, generation, session, parcel, client };
                     let reason = talk.conversation.reason().to_vec();
                     let refused = outcome == torpor_handoff::message::Outcome::Refused;
                     let reason = if refused { &reason[..] } else { b"" };
@@ -290,6 +290,11 @@ impl Handoff for SimHandoff {
 
     fn returned(&mut self) -> Option<Returned<SimFd>> {
         self.returned.pop_front()
+    }
+
+    /// In this world a worker goes on with others: it is counted by age.
+    fn exited(&mut self) -> Option<Exited> {
+        None
     }
 }
 

@@ -30,6 +30,7 @@ mod run;
 mod seed;
 mod session;
 mod submit;
+mod takers;
 mod tasks;
 mod worker;
 mod world;

@@ -3,10 +3,11 @@
 use torpor_engine::drive::Handoff;
 use torpor_handoff::line::MASTER_VERSION;
 use torpor_handoff::master::{Conversation, Event, Step};
-use torpor_handoff::message::{Outcome, Returned, Wake};
+use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
 use crate::alloc;
 use crate::faults::Fault;
+use crate::takers::Takers;
 use crate::worker::{Deed, Plan};
 use crate::world::{File, Shared, SimFd, World};
 
@@ -14,6 +15,7 @@ pub struct SimHandoff {
     world: Shared,
     talks: Vec<Talk>,
     done: Vec<Returned<SimFd>>,
+    takers: Takers,
 }
 
 pub struct Talk {
@@ -41,7 +43,12 @@ pub struct Talk {
 
 impl SimHandoff {
     pub fn new(world: &Shared) -> Self {
-        Self { world: world.clone(), talks: Vec::new(), done: Vec::new() }
+        Self {
+            world: world.clone(),
+            talks: Vec::new(),
+            done: Vec::new(),
+            takers: Takers::default(),
+        }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -56,7 +63,13 @@ impl SimHandoff {
         self.talks.iter().map(due).min()
     }
 
+    /// What the engine counts as awake is so.
+    pub fn check_awake(&self, counted: u64) {
+        self.takers.check(&self.world.borrow(), counted);
+    }
+
     pub fn run(&mut self) {
+        self.takers.run(&mut self.world.borrow_mut());
         let mut at = 0;
         while at < self.talks.len() {
             let talk = &mut self.talks[at];
@@ -89,7 +102,11 @@ impl SimHandoff {
         let session = &mut world.sessions[talk.session as usize];
         session.tried = true;
         match outcome {
-            Outcome::Taken => {}
+            Outcome::Taken => {
+                let Wake { slot, generation, session, .. } = wake;
+                let exited = Exited { slot, generation, session };
+                self.takers.add(&world, talk.session, exited, talk.has_pidfd);
+            }
             Outcome::Lost => assert!(session.shut, "[1] lost and not shut down"),
             _ => session.handed = false,
         }
@@ -149,6 +166,10 @@ impl Handoff for SimHandoff {
 
     fn returned(&mut self) -> Option<Returned<SimFd>> {
         if self.done.is_empty() { None } else { Some(self.done.remove(0)) }
+    }
+
+    fn exited(&mut self) -> Option<Exited> {
+        self.takers.exited()
     }
 }
 

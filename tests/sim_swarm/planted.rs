@@ -9,9 +9,9 @@ use crate::seed;
 /// Seeds that a planted bug may survive.
 pub const SEEDS_MAX: u64 = 1000;
 
-/// All of them, and the one that only shows to who looks at the order of wakes.
+/// All of them, and those that only show to who looks at the order of wakes and counts workers.
 pub fn bugs() -> impl Iterator<Item = Bug> {
-    Bug::ALL.into_iter().chain([Bug::QueueInverted])
+    Bug::ALL.into_iter().chain([Bug::QueueInverted, Bug::ExitForgotten])
 }
 
 /// The first seed that finds the bug, and what it says.

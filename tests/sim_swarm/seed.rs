@@ -218,6 +218,7 @@ impl Seed {
         let ended = self.engine.turn(Some(0), clock).expect("the ring never fails");
         assert_eq!(alloc::take(), 0, "[12] a step allocates");
         self.stopped = ended;
+        self.engine.handoff.check_awake(self.engine.core.counters().awake);
         let world = self.world.borrow();
         let kernel = &world.kernel;
         assert!(kernel.buffers <= kernel.buffers_max, "[7] a buffer is given back twice");

@@ -134,11 +134,17 @@ impl Config {
     }
 
     /// Descriptors for everything that is not a sleeping client: a hibernate connection brings
-    /// three, a handoff needs two besides the client's.
+    /// three, a handoff needs two besides the client's, a worker that took a client one.
     pub fn files_reserved(&self) -> u64 {
         let conns = u64::from(self.hibernate.conns_max) * 3;
         let handoffs = u64::from(self.wake.handoffs_in_flight_max) * 2;
-        conns + handoffs + DESCRIPTORS_RESERVE
+        conns + handoffs + u64::from(self.workers_watched()) + DESCRIPTORS_RESERVE
+    }
+
+    /// Workers whose end is watched for after they took a client: as many as may count as awake,
+    /// within reason. A reload does not change it.
+    pub fn workers_watched(&self) -> u32 {
+        self.wake.workers_max.clamp(1, WORKERS_WATCHED_MAX)
     }
 
     /// The hibernate socket.
@@ -259,6 +265,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::read(path, &error))
 }
 
+/// Descriptors that watching workers may cost.
+const WORKERS_WATCHED_MAX: u32 = 1024;
 /// Dovecot's usual `base_dir`.
 pub const BASE_DIR: &str = "/run/dovecot";
 /// Read when no `--config` is given, if it exists.

@@ -1,6 +1,6 @@
 //! The core by hand: one client's life, completion by completion. The simulator does the rest.
 
-use torpor_handoff::message::{Outcome, Reply};
+use torpor_handoff::message::{Exited, Outcome, Reply};
 
 use super::{Core, Now};
 use crate::action::{Action, Actions};
@@ -19,6 +19,8 @@ struct Bench {
     out: Actions,
     now: Now,
     lobby: u32,
+    /// The last wake, as its worker's end would be told.
+    woken: Option<Exited>,
 }
 
 impl Bench {
@@ -39,7 +41,7 @@ impl Bench {
         let mut out = Actions::new();
         core.start(&mut out);
         let now = Now { mono_ms: 1_000_000, wall_us: 1_800_000_000_000_000 };
-        Self { core, inbox: Inbox::new(64), out, now, lobby: 0 }
+        Self { core, inbox: Inbox::new(64), out, now, lobby: 0, woken: None }
     }
 
     fn step(&mut self) {
@@ -147,10 +149,15 @@ impl Bench {
         self.inbox.completions.push(Completion::plain(recv, -libc::ECANCELED, false));
         self.complete(cancel, 0, false);
         let wake = self.out.list.iter().find_map(|action| match action {
-            Action::Wake { parcel, .. } => Some(parcel.clone()),
+            Action::Wake { slot, generation, session, parcel } => {
+                let (slot, generation, session) = (*slot, *generation, *session);
+                Some((Exited { slot, generation, session }, parcel.clone()))
+            }
             _ => None,
         });
-        String::from_utf8(wake.expect("a wake")).expect("text")
+        let (woken, parcel) = wake.expect("a wake");
+        self.woken = Some(woken);
+        String::from_utf8(parcel).expect("text")
     }
 
     fn reply(&mut self, recv: Token, outcome: Outcome) {
@@ -418,4 +425,29 @@ fn a_worker_gets_condstore_before_the_mailbox() {
     let moved = "YmFzZQpGQ09ORFNUT1JFAEJJTkJPWABRUVFRUVFRUVFRUVFRUVFRAI+gkdgGBAMCAAD58OIBAQEB";
     let line = bench.join(recv);
     assert!(line.contains(&format!("\tstate={moved}\t")), "{line}");
+}
+
+/// A storm of wakes waits for workers, not for the clock.
+#[test]
+fn a_worker_that_has_ended_makes_room_for_the_next_wake() {
+    let mut bench = Bench::new();
+    bench.core.knobs.workers_max = 1;
+    let [first, second] = ["s1", "s2"].map(|session| {
+        let line = format!("u1\tpfx\tidle_notify_interval=0\tsession={session}\ttag=a\tidle-cmd\n");
+        bench.hibernate(line.as_bytes(), None).1
+    });
+    bench.receive(first, b"DONE\r\n", None, true);
+    bench.join(first);
+    let woken = bench.woken.expect("its wake");
+    bench.receive(second, b"DONE\r\n", None, false);
+    bench.reply(first, Outcome::Taken);
+    assert_eq!(bench.core.state(second.index()), State::Queued, "one worker is all there is");
+    let other = Exited { generation: woken.generation + 1, ..woken };
+    bench.inbox.exited.push(other);
+    bench.step();
+    assert_eq!(bench.core.counters().awake, 1, "the end of another wake's worker");
+    bench.inbox.exited.push(woken);
+    bench.step();
+    assert_eq!(bench.core.counters().awake, 0);
+    assert_eq!(bench.core.state(second.index()), State::Handed);
 }

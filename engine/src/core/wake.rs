@@ -1,7 +1,7 @@
 //! The way back: queue, join, handoff, reply.
 
 use torpor_handoff::line::{Wakeup, unhibernate};
-use torpor_handoff::message::{Cause as Unsent, Outcome, Reply};
+use torpor_handoff::message::{Cause as Unsent, Exited, Outcome, Reply};
 use torpor_handoff::queue::Class;
 
 use super::{Core, card};
@@ -76,8 +76,8 @@ impl Core {
         let mut parcel = self.parcels.pop().expect("granted only while there is a parcel");
         self.render(slot, &mut parcel);
         self.turn(slot, Event::Join);
-        let generation = self.slots[slot].generation;
-        out.push(Action::Wake { slot, generation, parcel });
+        let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
+        out.push(Action::Wake { slot, generation, session, parcel });
     }
 
     /// The request line: the words as they came, and what has happened since.
@@ -147,10 +147,19 @@ impl Core {
         self.counters.unhibernated += 1;
         let cause = self.cause(slot);
         self.report(Said::Unhibernated(cause), slot, out);
-        let session = self.session_hash(slot);
-        self.awake.add(session, self.now.mono_ms);
+        let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
+        self.awake.add(Exited { slot, generation, session }, self.now.mono_ms);
         self.turn(slot, Event::Take);
         self.release(slot);
+    }
+
+    /// A worker that took a client has ended: it makes room for the next one. A session that was
+    /// woken anew since is with another worker, and stays counted.
+    pub(super) fn exited(&mut self, exited: &Exited) {
+        assert!((exited.slot as usize) < self.queued_ms.len());
+        if !planted(Bug::ExitForgotten) {
+            self.awake.exited(exited);
+        }
     }
 
     /// Still ours, by the fate table of `docs/ARCHITECTURE.md`: tried again.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use torpor_handoff::line::{HibernateLine, MASTER_VERSION, Wakeup, unhibernate};
-use torpor_handoff::message::{Returned, Wake};
+use torpor_handoff::message::{Exited, Returned, Wake};
 use torpor_handoff::sys::fd::receive;
 use torpor_handoff::{Handoff, HandoffConfig};
 
@@ -66,6 +66,7 @@ impl Ground {
         let config = HandoffConfig {
             master_path: path.clone(),
             in_flight_max: 64,
+            workers_watched_max: 2,
             version_timeout_ms,
             ack_timeout_ms,
         };
@@ -88,7 +89,8 @@ impl Ground {
     pub fn wake(&mut self, slot: u32) -> UnixStream {
         let (mine, client) = UnixStream::pair().unwrap();
         mine.set_read_timeout(Some(PATIENCE)).unwrap();
-        let wake = Wake { slot, generation: slot + 7, parcel: parcel(0), client: client.into() };
+        let (generation, session) = (slot + 7, u64::from(slot));
+        let wake = Wake { slot, generation, session, parcel: parcel(0), client: client.into() };
         self.handoff.send(wake).map_err(drop).expect("there is room");
         mine
     }
@@ -102,6 +104,21 @@ impl Ground {
                 return returned;
             }
             assert!(start.elapsed() < PATIENCE, "no reply");
+            let mut doorbell = [PollFd::new(self.doorbell.as_fd(), PollFlags::POLLIN)];
+            let rung = poll(&mut doorbell, PollTimeout::from(10_000u16)).unwrap();
+            assert_eq!(rung, 1, "the doorbell did not ring");
+            self.doorbell.read().unwrap();
+        }
+    }
+
+    /// Waits for the end of a worker that took a client.
+    pub fn exit(&mut self) -> Exited {
+        let start = Instant::now();
+        loop {
+            if let Some(exited) = self.handoff.exited() {
+                return exited;
+            }
+            assert!(start.elapsed() < PATIENCE, "no end is told");
             let mut doorbell = [PollFd::new(self.doorbell.as_fd(), PollFlags::POLLIN)];
             let rung = poll(&mut doorbell, PollTimeout::from(10_000u16)).unwrap();
             assert_eq!(rung, 1, "the doorbell did not ring");

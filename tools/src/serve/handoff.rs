@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use torpor_engine::drive::Handoff;
-use torpor_handoff::message::{Returned, Wake};
+use torpor_handoff::message::{Exited, Returned, Wake};
 use torpor_handoff::thread;
 
 use crate::config::Config;
@@ -18,6 +18,7 @@ impl HandoffThread {
         let config = thread::HandoffConfig {
             master_path: config.base_dir.join("imap-master"),
             in_flight_max: config.wake.handoffs_in_flight_max,
+            workers_watched_max: config.workers_watched(),
             version_timeout_ms: config.wake.version_timeout_ms,
             ack_timeout_ms: config.wake.ack_timeout_ms,
         };
@@ -35,5 +36,9 @@ impl Handoff for HandoffThread {
 
     fn returned(&mut self) -> Option<Returned<OwnedFd>> {
         self.0.returned()
+    }
+
+    fn exited(&mut self) -> Option<Exited> {
+        self.0.exited()
     }
 }

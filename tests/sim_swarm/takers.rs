@@ -1,0 +1,77 @@
+//! Workers after their `+`: how long each serves its session, and when the engine is told of its
+//! end. Some serve others afterwards, and are never told of.
+
+use std::collections::VecDeque;
+
+use torpor_handoff::message::Exited;
+
+use crate::session::Owner;
+use crate::world::World;
+
+#[derive(Default)]
+pub struct Takers {
+    serving: Vec<Taker>,
+    exits: VecDeque<Exited>,
+}
+
+struct Taker {
+    exited: Exited,
+    session: u32,
+    serial: u32,
+    /// When its session was last given to the engine; another time says that it was given again.
+    given_ms: u64,
+    taken_ms: u64,
+    /// When its process ends; none while it serves, or for ever.
+    ends_ms: Option<u64>,
+    is_told: bool,
+}
+
+impl Takers {
+    pub fn add(&mut self, world: &World, session: u32, exited: Exited, has_pidfd: bool) {
+        let entry = &world.sessions[session as usize];
+        let (serial, given_ms, taken_ms) = (entry.serial, entry.given_ms, world.mono_ms);
+        let is_told = has_pidfd && !serial.is_multiple_of(4);
+        let ends_ms = None;
+        self.serving.push(Taker { exited, session, serial, given_ms, taken_ms, ends_ms, is_told });
+    }
+
+    pub fn run(&mut self, world: &mut World) {
+        let now_ms = world.mono_ms;
+        for taker in self.serving.iter_mut().filter(|taker| taker.is_told) {
+            if taker.ends_ms.is_none() && !taker.serves(world) {
+                taker.ends_ms = Some(now_ms + u64::from(taker.serial) * 37 % 300);
+            }
+        }
+        let is_over = |taker: &Taker| taker.ends_ms.is_some_and(|at| at <= now_ms);
+        for taker in self.serving.iter().filter(|taker| is_over(taker)) {
+            self.exits.push_back(taker.exited);
+            world.kernel.ring_bell();
+        }
+        self.serving.retain(|taker| !is_over(taker) && now_ms < taker.taken_ms + FORGOTTEN_MS);
+    }
+
+    pub fn exited(&mut self) -> Option<Exited> {
+        self.exits.pop_front()
+    }
+
+    /// Nobody counts as awake whose worker was told to have ended, or who sleeps again.
+    pub fn check(&self, world: &World, counted: u64) {
+        let again = |taker: &Taker| {
+            let session = &world.sessions[taker.session as usize];
+            session.serial == taker.serial && session.given_ms != taker.given_ms
+        };
+        let awake = self.serving.iter().filter(|taker| !again(taker)).count();
+        assert!(counted <= awake as u64, "{counted} count as awake, {awake} can be");
+    }
+}
+
+impl Taker {
+    fn serves(&self, world: &World) -> bool {
+        let session = &world.sessions[self.session as usize];
+        let same = session.serial == self.serial && session.given_ms == self.given_ms;
+        session.live && same && session.owner == Owner::Worker
+    }
+}
+
+/// Longer than any age limit of the swarm, a stall and a sweep.
+const FORGOTTEN_MS: u64 = 20_000;
