@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -177,6 +178,22 @@ impl Folder {
         let _ = unlinkat(&self.tmp, name, UnlinkatFlags::NoRemoveDir);
     }
 
+    /// Removes what processes that died left in tmp/ so long ago that nobody can be writing it.
+    pub fn sweep_tmp(&self) {
+        let Ok(mut tmp) = Dir::openat(&self.tmp, ".", folder_flags(), Mode::empty()) else {
+            return;
+        };
+        for entry in tmp.iter().flatten() {
+            let name = entry.file_name();
+            let Ok(stat) = fstatat(&self.tmp, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+            let age = SystemTime::now().duration_since(UNIX_EPOCH + seconds(stat.st_mtime));
+            let is_file = entry.file_type() == Some(Type::File);
+            if is_file && age.is_ok_and(|age| age > TMP_AGE_MAX) {
+                let _ = unlinkat(&self.tmp, name, UnlinkatFlags::NoRemoveDir);
+            }
+        }
+    }
+
     /// The finished file of tmp/ becomes a message in cur/.
     pub fn publish(&self, tmp: &str, name: &[u8]) -> io::Result<()> {
         Ok(renameat(&self.tmp, tmp, &self.cur, name)?)
@@ -227,6 +244,10 @@ impl Drop for Locked {
     }
 }
 
+fn seconds(since_epoch: i64) -> Duration {
+    Duration::from_secs(since_epoch.try_into().unwrap_or(0))
+}
+
 pub fn folder_flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
 }
@@ -237,4 +258,6 @@ pub fn unless(accepted: Errno) -> impl Fn(Errno) -> nix::Result<()> {
 }
 
 pub const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// The Maildir specification's bound for a delivery.
+const TMP_AGE_MAX: Duration = Duration::from_secs(36 * 60 * 60);
 const LOCK_FILE: &str = "torpor.lock";

@@ -36,22 +36,17 @@ impl Mailbox {
     /// Opens the mailbox in a folder of the home `root`, with its files taken in.
     pub(crate) fn open(root: &Path, path: &Path) -> Result<Mailbox, StoreError> {
         let folder = Folder::open(path)?;
-        let lock = folder.lock()?;
+        folder.sweep_tmp();
+        let lock = folder.lock_shared()?;
         // It may have been deleted while we waited for the lock.
         folder.check()?;
-        let (found, rebuilt) = match Index::load(&folder) {
-            Ok(found) => (found, None),
-            Err(error @ StoreError::Damaged { .. }) => {
-                Index::put_aside(&folder)?;
-                (None, Some(error.to_string()))
-            }
+        let loaded = Index::load(&folder);
+        drop(lock);
+        let (index, rebuilt) = match loaded {
+            Ok(Some(index)) => (index, None),
+            Ok(None) | Err(StoreError::Damaged { .. }) => begin_index(root, &folder)?,
             Err(error) => return Err(error),
         };
-        let index = match found {
-            Some(index) => index,
-            None => Index::create(&folder, validity::next(root)?)?,
-        };
-        drop(lock);
         let mut mailbox = Mailbox { folder, index, settled: None, rebuilt };
         match mailbox.refresh() {
             // On a full disk new mail has to wait, but what is known can be read, and expunged.
@@ -129,4 +124,21 @@ impl Mailbox {
         let name = file_name::compose(&base, message.flags, letters);
         Ok((Place::of(letters), name, base))
     }
+}
+
+/// Begins an index where there is none or a damaged one, unless somebody else just did. The second
+/// value says why an old one had to be given up.
+fn begin_index(root: &Path, folder: &Folder) -> Result<(Index, Option<String>), StoreError> {
+    let _lock = folder.lock()?;
+    folder.check()?;
+    let rebuilt = match Index::load(folder) {
+        Ok(Some(index)) => return Ok((index, None)),
+        Ok(None) => None,
+        Err(error @ StoreError::Damaged { .. }) => {
+            Index::put_aside(folder)?;
+            Some(error.to_string())
+        }
+        Err(error) => return Err(error),
+    };
+    Ok((Index::create(folder, validity::next(root)?)?, rebuilt))
 }

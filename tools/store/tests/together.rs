@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use tempfile::TempDir;
 use torpor_store::{FlagChange, Flags, Home, Mailbox, MailboxName, Message, StoreError};
 
 /// What is known to all: the content of every UID that anybody ever saw.
@@ -97,9 +98,7 @@ fn other_program(root: &Path, steps: u32) {
 
 #[test]
 fn workers_and_other_programs_at_one_mailbox_agree() {
-    // In memory where there is such a place: nothing here waits for a disk.
-    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    let root = root.expect("a temporary folder");
+    let root = folder();
     let home = Home::open(root.path()).expect("a home");
     let seen = Seen::default();
     thread::scope(|scope| {
@@ -127,7 +126,56 @@ fn workers_and_other_programs_at_one_mailbox_agree() {
     assert_eq!(files.iter().sum::<usize>(), last[0].view.len(), "every file is a message");
 }
 
-/// A small generator (xorshift64): the same choices in every run.
+#[test]
+fn messages_that_many_move_to_and_fro_are_neither_lost_nor_doubled() {
+    let root = folder();
+    let home = Home::open(root.path()).expect("a home");
+    let names = [MailboxName::inbox(), MailboxName::parse("Work").expect("a name")];
+    home.create(&names[1]).expect("a new mailbox");
+    let open = || names.each_ref().map(|name| home.open_mailbox(name).expect("a mailbox"));
+    for n in 0..MOVED {
+        let text = n.to_string();
+        let size = text.len() as u64;
+        let [inbox, _] = &mut open();
+        inbox.append(&mut text.as_bytes(), size, Flags::default(), None).expect("an append");
+    }
+    thread::scope(|scope| {
+        for seed in 1..=WORKERS {
+            let (open, mut chance) = (&open, Chance(seed));
+            scope.spawn(move || {
+                let [mut inbox, mut work] = open();
+                for _ in 0..STEPS {
+                    let (from, to) = match chance.below(2) {
+                        0 => (&mut inbox, &mut work),
+                        _ => (&mut work, &mut inbox),
+                    };
+                    from.refresh().expect("a refresh");
+                    let half = |message: &&Message| message.uid.is_multiple_of(2);
+                    let uids: Vec<u32> =
+                        from.messages().iter().filter(half).map(|message| message.uid).collect();
+                    from.copy(&uids, to, true).expect("a move");
+                }
+            });
+        }
+    });
+    let mut texts: Vec<u32> = Vec::new();
+    for mailbox in &open() {
+        for message in mailbox.messages() {
+            let read = mailbox.open_message(message.uid).expect("a message").read();
+            let text = String::from_utf8(read.expect("its bytes")).expect("a text");
+            texts.push(text.parse().expect("a number"));
+        }
+    }
+    texts.sort_unstable();
+    assert_eq!(texts, (0..MOVED).collect::<Vec<_>>());
+}
+
+/// In memory where there is such a place: nothing here waits for a disk.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
+}
+
+/// A small generator (linear congruential): the same choices in every run.
 struct Chance(u64);
 
 impl Chance {
@@ -139,3 +187,4 @@ impl Chance {
 
 const WORKERS: u64 = 4;
 const STEPS: u32 = 150;
+const MOVED: u32 = 30;

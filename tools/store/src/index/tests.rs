@@ -162,6 +162,12 @@ fn a_log_that_grows_is_rewritten_and_other_handles_follow() {
     let mut index = Index::load(&ground.folder).expect("an index").expect("it is there");
     let mut other = Index::load(&ground.folder).expect("an index").expect("it is there");
     let identity = other.identity;
+    let kept = |index: &Index| {
+        let table = &index.table;
+        (table.uid_next, table.recent_next, table.keywords.clone(), table.gone.since(0))
+    };
+    let before = kept(&index);
+    assert_eq!((before.0, before.1), (9, 5), "no message tells these");
     let mut modseq = index.table.highest_modseq;
     while index.identity == identity {
         modseq += 1;
@@ -172,6 +178,7 @@ fn a_log_that_grows_is_rewritten_and_other_handles_follow() {
         assert!(index.end < 3 * SLACK_BYTES, "it never ends");
     }
     assert!(index.end < 1000, "{} bytes", index.end);
+    assert_eq!(kept(&index), before);
     assert!(other.is_behind(&ground.folder).expect("a stat"));
     other.catch_up(&ground.folder).expect("what was written");
     assert_eq!(told(&other), told(&index));

@@ -156,3 +156,21 @@ const TICK_NS: i64 = 30_000_000;
 const COARSE_TICK_NS: i64 = 3_000_000_000;
 /// What an import writes at once.
 const BATCH_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change within the tick of the last one would give the folder the same mtime again.
+    #[test]
+    fn a_stamp_of_this_tick_may_hide_another_change() {
+        let at = 1_700_000_000_123_456_789;
+        let stamps = Stamps { new_ns: at - 5_000_000_000, cur_ns: at };
+        assert!(!stamps.are_settled(at + 10_000_000));
+        assert!(stamps.are_settled(at + TICK_NS + 1));
+        let whole = Stamps { new_ns: 1_700_000_000_000_000_000, cur_ns: 5 };
+        assert!(!whole.are_settled(whole.new_ns + 2_000_000_000));
+        assert!(whole.are_settled(whole.new_ns + COARSE_TICK_NS + 1));
+        assert!(!stamps.are_settled(at - 1), "a clock that was set back tells nothing");
+    }
+}
