@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
@@ -91,11 +92,7 @@ impl Folder {
     }
 
     fn lock_by(&self, how: fn(&File) -> io::Result<()>) -> Result<Locked, StoreError> {
-        while let Err(error) = how(&self.lock) {
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(StoreError::io("locking a mailbox")(error));
-            }
-        }
+        uninterrupted(|| how(&self.lock)).map_err(StoreError::io("locking a mailbox"))?;
         Ok(Locked(self.lock.clone()))
     }
 
@@ -137,8 +134,13 @@ impl Folder {
         for entry in dir.iter() {
             let entry = entry.map_err(&failed)?;
             let name = entry.file_name().to_bytes();
-            let odd = matches!(entry.file_type(), Some(Type::Directory | Type::Symlink));
-            if !odd && !name.starts_with(b".") {
+            let is_file = match entry.file_type() {
+                Some(kind) => kind == Type::File,
+                // Some file systems do not tell it there.
+                None => fstatat(self.place(place), name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG),
+            };
+            if is_file && !name.starts_with(b".") {
                 each(name)?;
             }
         }
@@ -241,6 +243,16 @@ pub struct Locked(Arc<File>);
 impl Drop for Locked {
     fn drop(&mut self) {
         self.0.unlock().expect("a lock that is held can be given back");
+    }
+}
+
+/// Waits for a lock through every signal.
+pub fn uninterrupted(mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match wait() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::folder::Folder;
+use crate::folder::{Folder, uninterrupted};
 use crate::{Flags, Mailbox, MailboxName, StoreError};
 
 /// The root of a Maildir++: INBOX lies in it, every other mailbox in a `.NAME` beside.
@@ -86,7 +86,7 @@ impl Home {
         let mut options = fs::OpenOptions::new();
         std::os::unix::fs::OpenOptionsExt::mode(options.create(true).append(true), 0o600);
         let file = options.open(self.root.join(LOCK_FILE)).map_err(&failed)?;
-        file.lock().map_err(&failed)?;
+        uninterrupted(|| file.lock()).map_err(&failed)?;
         Ok(file)
     }
 }

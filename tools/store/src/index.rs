@@ -29,7 +29,7 @@ pub use table::{Message, Table};
 use crate::StoreError;
 use crate::folder::Folder;
 use frame::Next;
-use layout::{FrameHeader, Header, MAGIC, VERSION};
+use layout::{Arrived, FrameHeader, Header, MAGIC, VERSION};
 
 #[derive(Debug)]
 pub struct Index {
@@ -60,7 +60,7 @@ impl Index {
             base_bytes: header.base_bytes.get(),
             table: Table::new(),
         };
-        index.table.clear(header.base_messages.get() as usize);
+        index.table.clear(messages_told(&header, stat.len()));
         index.read_on()?;
         Ok(Some(index))
     }
@@ -91,7 +91,7 @@ impl Index {
         self.identity = (stat.dev(), stat.ino());
         self.end = size_of::<Header>() as u64;
         self.base_bytes = header.base_bytes.get();
-        self.table.clear(header.base_messages.get() as usize);
+        self.table.clear(messages_told(&header, stat.len()));
         self.read_on()
     }
 
@@ -246,6 +246,12 @@ fn open(folder: &Folder) -> Result<Option<(File, Header)>, StoreError> {
         VERSION => Ok(Some((file, header))),
         _ => Err(damaged("of another version")),
     }
+}
+
+/// How many messages the file was begun with, as far as its length bears that out.
+fn messages_told(header: &Header, file_bytes: u64) -> usize {
+    let fit = file_bytes / size_of::<Arrived>() as u64;
+    fit.min(header.base_messages.get().into()) as usize
 }
 
 fn header_crc(header: &Header) -> u32 {

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::libc::O_NOFOLLOW;
 
 use crate::StoreError;
+use crate::folder::uninterrupted;
 
 /// Gives out the next value. Its lock is the innermost of all.
 pub fn next(root: &Path) -> Result<u32, StoreError> {
@@ -20,7 +21,7 @@ pub fn next(root: &Path) -> Result<u32, StoreError> {
     options.read(true).write(true).create(true).mode(0o600).custom_flags(O_NOFOLLOW);
     let mut file = options.open(root.join(FILE)).map_err(&failed)?;
     // The lock goes with the file when it is closed.
-    file.lock().map_err(&failed)?;
+    uninterrupted(|| file.lock()).map_err(&failed)?;
     let mut text = String::new();
     // A text that is none is as good as lost.
     let _ = file.read_to_string(&mut text);

@@ -8,11 +8,12 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{OFlag, openat, renameat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use zerocopy::IntoBytes;
 
 use super::frame::Batch;
 use super::layout::{Header, MAGIC, VERSION};
-use super::{FILE, Index, header_crc};
+use super::{FILE, Index, Table, header_crc};
 use crate::StoreError;
 use crate::folder::{FILE_MODE, Folder};
 
@@ -21,9 +22,8 @@ impl Index {
     /// Nothing waits for the disk: an index that a power failure takes is begun once more.
     pub fn create(folder: &Folder, uid_validity: u32) -> Result<Index, StoreError> {
         let mut file = create_new(folder)?;
-        let failed = StoreError::io("writing an index");
         let header = header(uid_validity, size_of::<Header>() as u64, 0);
-        file.write_all(header.as_bytes()).map_err(&failed)?;
+        file.write_all(header.as_bytes()).map_err(failed())?;
         take_name(folder)?;
         Index::load(folder)?.ok_or(StoreError::NotFound)
     }
@@ -37,48 +37,73 @@ impl Index {
     /// Replaces the file by one that says the same in fewer bytes. The table is left as it was:
     /// `catch_up` reads the new file.
     pub(super) fn rewrite(&mut self, folder: &Folder) -> Result<(), StoreError> {
-        let mut file = create_new(folder)?;
-        let failed = StoreError::io("writing an index anew");
-        let table = &mut self.table;
-        let messages = &table.messages;
-        table.gone.compact(|uids| {
+        self.write_anew(folder).inspect_err(|_| {
+            // Where there was no space for all of it, its part must not take any.
+            let _ = unlinkat(folder.top(), NEW_FILE, UnlinkatFlags::NoRemoveDir);
+        })
+    }
+
+    fn write_anew(&mut self, folder: &Folder) -> Result<(), StoreError> {
+        let Table { gone, messages, .. } = &mut self.table;
+        gone.compact(|uids| {
             let at = messages.partition_point(|message| message.uid < *uids.start());
             messages.get(at).is_some_and(|message| uids.contains(&message.uid))
         });
-        file.write_all(&[0; size_of::<Header>()]).map_err(&failed)?;
-        let mut bytes = size_of::<Header>() as u64;
-        let mut batch = Batch::default();
-        let mut flush = |batch: &mut Batch| {
-            bytes += batch.finish().len() as u64;
-            file.write_all(batch.finish()).map_err(&failed)?;
-            batch.clear();
-            Ok(())
-        };
+        let mut draft = Draft::begin(folder)?;
         let table = &self.table;
-        batch.counters(table.uid_next, table.recent_next, table.highest_modseq);
-        table.keywords.iter().for_each(|name| batch.keyword(name));
+        draft.batch.counters(table.uid_next, table.recent_next, table.highest_modseq);
+        table.keywords.iter().for_each(|name| draft.batch.keyword(name));
         for message in &table.messages {
             let base = self.base(message)?;
             let parts = (&base[..], message.flags, message.letters());
-            batch.arrived(message.uid, message.modseq, parts);
-            if batch.len() > WRITE_BYTES {
-                flush(&mut batch)?;
-            }
+            draft.batch.arrived(message.uid, message.modseq, parts);
+            draft.flush(WRITE_BYTES)?;
         }
         for range in table.gone.ranges() {
-            batch.expunged(range.first.get(), range.last.get(), range.modseq.get());
-            if batch.len() > WRITE_BYTES {
-                flush(&mut batch)?;
-            }
+            draft.batch.expunged(range.first.get(), range.last.get(), range.modseq.get());
+            draft.flush(WRITE_BYTES)?;
         }
-        table.scanned.into_iter().for_each(|scanned| batch.scanned(scanned));
-        flush(&mut batch)?;
-        let header = header(self.uid_validity, bytes, table.messages.len() as u32);
-        file.write_all_at(header.as_bytes(), 0).map_err(&failed)?;
-        // The old file may be on the disk already, and must not be replaced by one that is not.
-        file.sync_data().map_err(&failed)?;
+        table.scanned.into_iter().for_each(|scanned| draft.batch.scanned(scanned));
+        draft.finish(self.uid_validity, table.messages.len() as u32)?;
         take_name(folder)
     }
+}
+
+/// A new file on its way: its header comes last, when its length is known.
+struct Draft {
+    file: File,
+    bytes: u64,
+    batch: Batch,
+}
+
+impl Draft {
+    fn begin(folder: &Folder) -> Result<Draft, StoreError> {
+        let mut file = create_new(folder)?;
+        file.write_all(&[0; size_of::<Header>()]).map_err(failed())?;
+        Ok(Draft { file, bytes: size_of::<Header>() as u64, batch: Batch::default() })
+    }
+
+    /// Writes what has gathered, if that is more than so many bytes.
+    fn flush(&mut self, bytes: usize) -> Result<(), StoreError> {
+        if self.batch.len() > bytes {
+            self.bytes += self.batch.finish().len() as u64;
+            self.file.write_all(self.batch.finish()).map_err(failed())?;
+            self.batch.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, uid_validity: u32, messages: u32) -> Result<(), StoreError> {
+        self.flush(0)?;
+        let header = header(uid_validity, self.bytes, messages);
+        self.file.write_all_at(header.as_bytes(), 0).map_err(failed())?;
+        // The old file may be on the disk already, and must not be replaced by one that is not.
+        self.file.sync_data().map_err(failed())
+    }
+}
+
+fn failed() -> impl Fn(std::io::Error) -> StoreError {
+    StoreError::io("writing an index anew")
 }
 
 /// Only the holder of the lock writes this file, so what a dead one left is overwritten.

@@ -101,8 +101,7 @@ impl Table {
                 let counters: Counters = one(payload)?;
                 self.uid_next = self.uid_next.max(counters.uid_next.get());
                 self.recent_next = self.recent_next.max(counters.recent_next.get());
-                self.highest_modseq = self.highest_modseq.max(counters.highest_modseq.get());
-                Ok(())
+                self.saw(counters.highest_modseq.get())
             }
             Kind::Scanned => {
                 self.scanned = Some(one(payload)?);
@@ -138,7 +137,7 @@ impl Table {
             }
             self.is_sorted &= self.messages.last().is_none_or(|last| last.uid < uid);
             self.uid_next = self.uid_next.max(uid + 1);
-            self.highest_modseq = self.highest_modseq.max(modseq);
+            self.saw(modseq)?;
             self.reserve();
             self.messages.push(Message {
                 uid,
@@ -155,11 +154,11 @@ impl Table {
     fn changed(&mut self, entries: &[Changed]) -> Result<(), &'static str> {
         self.sort()?;
         for entry in entries {
+            self.saw(entry.modseq.get())?;
             let at = self.position(entry.uid.get()).ok_or("a change of an unknown UID")?;
             let message = &mut self.messages[at];
             (message.flags, message.modseq) = (entry.flags(), entry.modseq.get());
             message.letters.0 = entry.letters().0 & !DEAD | message.letters.0 & DEAD;
-            self.highest_modseq = self.highest_modseq.max(message.modseq);
         }
         Ok(())
     }
@@ -175,7 +174,7 @@ impl Table {
             let dead = self.messages[from..].iter_mut().take_while(|message| message.uid <= last);
             dead.for_each(|message| message.letters.0 |= DEAD);
             self.has_dead = true;
-            self.highest_modseq = self.highest_modseq.max(entry.modseq.get());
+            self.saw(entry.modseq.get())?;
             self.gone.push(*entry);
         }
         Ok(())
@@ -188,6 +187,11 @@ impl Table {
         }
         self.keywords.push(name.to_owned());
         Ok(())
+    }
+
+    fn saw(&mut self, modseq: u64) -> Result<(), &'static str> {
+        self.highest_modseq = self.highest_modseq.max(modseq);
+        if modseq > MODSEQ_MAX { Err("a modseq") } else { Ok(()) }
     }
 
     fn sort(&mut self) -> Result<(), &'static str> {
@@ -214,4 +218,6 @@ fn one<T: FromBytes + IntoBytes>(payload: &[u8]) -> Result<T, &'static str> {
 
 /// True of a message between its expunge and the next `settle`.
 const DEAD: u32 = 1 << 30;
+/// RFC 7162 2.1.1: 63 bits.
+const MODSEQ_MAX: u64 = i64::MAX as u64;
 const BAD_ENTRY: &str = "an entry of a frame";

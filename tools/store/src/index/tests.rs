@@ -136,12 +136,16 @@ fn a_frame_that_no_writer_writes_is_damage() {
     let ground = Ground::new();
     let whole = ground.bytes();
     type Write = fn(&mut Batch);
-    let wrong: [(&str, Write); 4] = [
+    let wrong: [(&str, Write); 6] = [
         ("a change of an unknown UID", |batch| {
             batch.changed(8, 9, Flags::SEEN, Letters::default())
         }),
         ("an entry of a frame", |batch| batch.expunged(4, 3, 9)),
         ("an entry of a frame", |batch| batch.expunged(1, 9, 9)),
+        ("a modseq", |batch| batch.counters(1, 1, u64::MAX)),
+        ("an entry of a frame", |batch| {
+            batch.arrived(u32::MAX, 9, (&b"x"[..], Flags::SEEN, Letters::default()));
+        }),
         ("a UID twice", |batch| {
             batch.arrived(3, 9, (&b"x"[..], Flags::SEEN, Letters::default()));
         }),

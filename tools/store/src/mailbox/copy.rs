@@ -40,6 +40,9 @@ impl Mailbox {
             self.index.catch_up(&self.folder)?;
             to.index.catch_up(&to.folder)?;
             let chosen = self.chosen(uids);
+            if chosen.is_empty() {
+                return Ok(Vec::new());
+            }
             let messages: Vec<_> = chosen.iter().map(|at| self.messages()[*at as usize]).collect();
             let mut steps = Vec::with_capacity(chosen.len());
             match self.perform_copy(&messages, to, remove, &mut steps) {
@@ -93,7 +96,7 @@ impl Mailbox {
         for (uid, message) in (first..).zip(messages) {
             let (place, old, base) = self.file_of(message)?;
             let new = unique(sizes(&base));
-            let there = message.flags.keywords().filter_map(|n| keywords[usize::from(n)]);
+            let there = message.flags.keywords().filter_map(|n| *keywords.get(usize::from(n))?);
             let flags =
                 there.fold(message.flags & Flags::SYSTEM, |flags, n| flags | Flags::of_keyword(n));
             // The letters of other programs mean something only where they were given.

@@ -105,7 +105,7 @@ impl Mailbox {
     ) -> Result<(), StoreError> {
         let count = findings.arrivals.len() as u64;
         let from = self.uid_next();
-        if u64::from(from) + count >= u64::from(u32::MAX) {
+        if count > 0 && u64::from(from) + count >= u64::from(u32::MAX) {
             return Err(StoreError::TooMany { what: "messages since the mailbox was made" });
         }
         let mut taken = vec![false; findings.arrivals.len()];
