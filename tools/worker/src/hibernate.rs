@@ -4,12 +4,14 @@
 //! exchange blocks, for `HAND_OVER_MAX` at most, as it does in Dovecot.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use nix::sys::stat::{fstat, major, minor};
 use torpor_handoff::line::{
     HIBERNATE_VERSION, HibernateLine, Peer, Statistics, check_version, escape_into,
@@ -50,9 +52,8 @@ impl Session {
     }
 
     fn exchange(&self, line: &[u8], watch: Option<&Watch>) -> Result<(), Refusal> {
-        let engine = UnixStream::connect(self.options.base_dir.join("imap-hibernate"))?;
-        engine.set_write_timeout(Some(HAND_OVER_MAX))?;
         let deadline = Instant::now() + HAND_OVER_MAX;
+        let engine = connect(&self.options.base_dir.join("imap-hibernate"))?;
         let version = answer(&engine, deadline)?;
         check_version(&version, "imap-hibernate").map_err(|_| Refusal::Version)?;
         (&engine).write_all(HIBERNATE_VERSION)?;
@@ -112,6 +113,16 @@ impl Session {
         let (input_bytes_extra, output_bytes_extra) = self.traffic();
         Statistics { input_bytes_extra, output_bytes_extra, ..self.statistics }
     }
+}
+
+/// Waits where the listen queue is full, but not for ever: the time limit of writes holds for
+/// connect as well (unix(7), SO_SNDTIMEO), if it is set before.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let kind = (AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC);
+    let engine = UnixStream::from(socket(kind.0, kind.1, kind.2, None)?);
+    engine.set_write_timeout(Some(HAND_OVER_MAX))?;
+    nix::sys::socket::connect(engine.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(engine)
 }
 
 /// One line, without its LF. The engine says nothing before it is spoken to, so nothing of its next

@@ -26,6 +26,9 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Changes of a mailbox are looked at this often at most, while a client idles.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is looked at with nothing heard: of a mailbox that is deleted inotify says nothing
+/// as long as we hold its folders open.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// How often a mailbox is looked at when there is no inotify instance to be had.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// A whole hand-over to `imap-hibernate`, as in Dovecot.

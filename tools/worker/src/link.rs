@@ -121,15 +121,16 @@ impl Link {
         Ok(())
     }
 
-    /// Brings more input; the end of the stream is the end of the session.
+    /// Brings more input; the end of the stream is the end of the session. Waits even where there
+    /// is input, so that a client that never stops talking cannot hide an order to stop.
     fn fill(&mut self, silence: Duration) -> Result<(), End> {
         let deadline = Instant::now() + silence;
         loop {
+            if !self.wait(None, deadline)?.input && Instant::now() >= deadline {
+                return Err(End::Silent);
+            }
             if self.try_fill()? {
                 return Ok(());
-            }
-            if !self.wait(None, deadline)?.input {
-                return Err(End::Silent);
             }
         }
     }

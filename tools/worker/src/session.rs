@@ -205,6 +205,22 @@ impl Session {
         }
     }
 
+    /// A sync that nobody has asked for. A mailbox that is gone ends the session, since there is no
+    /// command to say NO to; one that cannot be read now is looked at again.
+    pub(crate) fn look(&mut self) -> Result<bool, End> {
+        match self.sync(true, &Ranges::default()) {
+            Err(Trouble::Store(StoreError::NotFound)) => {
+                Err(End::Inconsistent("Selected mailbox was deleted"))
+            }
+            Err(Trouble::Store(error)) => {
+                self.log.error(&error);
+                Ok(false)
+            }
+            Err(Trouble::End(end)) => Err(end),
+            Ok(said) => Ok(said),
+        }
+    }
+
     /// The end of a command at which everything may be told.
     pub(crate) fn synced(&mut self, reply: Reply) -> Result<Reply, Trouble> {
         self.sync(true, &Ranges::default())?;

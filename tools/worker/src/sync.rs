@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use torpor_store::StoreError;
+
 use crate::encode::{FetchShape, fetch_flags, flag_lists, vanished};
 use crate::end::{End, Trouble};
 use crate::features::Features;
@@ -24,10 +26,12 @@ impl Selected {
     /// list of any length costs no memory here beyond the ranges of a VANISHED.
     pub fn sync(&mut self, out: &mut impl Write, telling: Telling<'_>) -> Result<bool, Trouble> {
         let uid_validity = self.mailbox.uid_validity();
-        self.mailbox.refresh()?;
-        if self.mailbox.uid_validity() != uid_validity {
+        let refreshed = self.mailbox.refresh();
+        let is_damaged = matches!(refreshed, Err(StoreError::Damaged { .. }));
+        if is_damaged || self.mailbox.uid_validity() != uid_validity {
             return Err(End::Inconsistent("UIDVALIDITY changed, please reconnect").into());
         }
+        refreshed?;
         self.claim_recent()?;
         if self.is_current() {
             return Ok(false);

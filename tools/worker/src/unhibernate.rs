@@ -147,13 +147,15 @@ impl Woken {
             return Err(End::Inconsistent(reason));
         }
         session.link.prepend(input);
-        let outcome = session.synced(Reply::ok("Idle completed."));
-        let outcome = match (outcome, ending) {
-            (Ok(_), Ending::Continue) => session.resume_idle(tag),
-            (Ok(_), Ending::Bad) => Ok(Reply::bad("Idle completed.")),
-            (outcome, _) => outcome,
+        session.look()?;
+        let reply = match ending {
+            Ending::Bad => Reply::bad("Idle completed."),
+            Ending::Continue => {
+                let outcome = session.resume_idle(tag);
+                session.reply_to(outcome)?
+            }
+            Ending::Done => Reply::ok("Idle completed."),
         };
-        let reply = session.reply_to(outcome)?;
         Ok(reply.write(&mut session.link, Some(tag))?)
     }
 }

@@ -8,8 +8,8 @@ use imap_codec::decode::Decoder as _;
 
 use crate::end::Trouble;
 use crate::limits::{
-    COMMAND_WAIT_MAX, HAND_OVER_PAUSE_MAX, LINE_BYTES_MAX, LOOK_INTERVAL, SYNC_INTERVAL,
-    WATCH_PAUSE_MAX,
+    CHECK_INTERVAL, COMMAND_WAIT_MAX, HAND_OVER_PAUSE_MAX, LINE_BYTES_MAX, LOOK_INTERVAL,
+    SYNC_INTERVAL, WATCH_PAUSE_MAX,
 };
 use crate::link::Line;
 use crate::ranges::Ranges;
@@ -89,7 +89,7 @@ impl Session {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if self.selected.is_some() && idle.look_at() <= now {
             idle.is_dirty = false;
-            if self.sync(true, &Ranges::default())? {
+            if self.look()? {
                 idle.hand_over_at = idle.hand_over_at.map(|_| now + self.options.hibernate_after);
             }
             idle.looked_at = Instant::now();
@@ -119,7 +119,7 @@ impl Session {
             return Ok(());
         }
         // With news the client is not quiet.
-        if !self.sync(true, &Ranges::default())? {
+        if !self.look()? {
             self.link.flush()?;
             self.hand_over(tag, idle.watch.as_ref())?;
             idle.hand_over_pause = (idle.hand_over_pause * 2).min(HAND_OVER_PAUSE_MAX);
@@ -141,13 +141,12 @@ impl Session {
 }
 
 impl Idle {
-    /// When the mailbox is looked at next: soon after a change, but not for each of many; without
-    /// a watch every now and then.
+    /// When the mailbox is looked at next: soon after a change, but not for each of many.
     fn look_at(&self) -> Instant {
         match (self.is_dirty, &self.watch) {
             (true, _) => self.looked_at + SYNC_INTERVAL,
             (false, None) => self.looked_at + LOOK_INTERVAL,
-            (false, Some(_)) => self.looked_at + FAR,
+            (false, Some(_)) => self.looked_at + CHECK_INTERVAL,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Each command by itself: what RFC 3501 and its extensions leave no choice in.
 
+use std::io::Write as _;
+
 use crate::lab::Lab;
 use torpor_worker::End;
 
@@ -18,6 +20,27 @@ fn says_what_it_can_do_and_goodbye() {
     assert_eq!(client.reply("CLOSE"), "BAD No mailbox selected.");
     assert_eq!(client.ok("LOGOUT"), ["* BYE Logging out"]);
     assert!(matches!(client.end(), End::LoggedOut));
+}
+
+#[test]
+fn an_order_to_stop_is_heard_everywhere() {
+    // In IDLE, between commands, inside of one, and from a client that never stops talking.
+    let lab = Lab::with_mails(100);
+    let flood = "n NOOP\r\n".repeat(50_000);
+    for begun in ["i IDLE\r\n", "", "a APPEND INBOX {9+}\r\nx", flood.as_str()] {
+        let (stop, order) = nix::unistd::pipe().unwrap();
+        let mut client = lab.login_until(Some(stop));
+        let mut stream = client.stream();
+        let text = begun.to_owned();
+        let writer = std::thread::spawn(move || {
+            let _ = stream.write_all(text.as_bytes());
+        });
+        nix::unistd::write(&order, b"x").unwrap();
+        assert!(client.until("* BYE").last().unwrap().contains("Server shutting down."));
+        assert!(matches!(client.end(), End::Stopped));
+        drop(client);
+        writer.join().unwrap();
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,8 +85,13 @@ impl Lab {
 
     /// A client that has just logged in and read the answer to that.
     pub fn login(&self) -> Client {
+        self.login_until(None)
+    }
+
+    /// The same, in a process that is to end once `stop` is readable.
+    pub fn login_until(&self, stop: Option<OwnedFd>) -> Client {
         let (client, server) = UnixStream::pair().unwrap();
-        let link = Link::new(server.into(), None).unwrap();
+        let link = Link::new(server.into(), stop).unwrap();
         let home = Home::open(&self.home()).unwrap();
         let session = Session::new(link, self.account(), self.options.clone(), home);
         let thread = thread::spawn(move || session.greet_and_run("l1"));

@@ -96,6 +96,17 @@ fn keepalives_come_while_nothing_else_does() {
 }
 
 #[test]
+fn idle_on_a_mailbox_that_goes_ends_in_bye() {
+    let lab = Lab::hibernating(std::time::Duration::from_millis(200));
+    let (mut one, mut two) = (lab.login(), lab.login());
+    one.ok("CREATE A");
+    two.ok("SELECT A");
+    two.idle();
+    one.ok("DELETE A");
+    assert_eq!(two.line(), "* BYE Selected mailbox was deleted.");
+}
+
+#[test]
 fn a_deleted_mailbox_says_no_and_lets_go() {
     let lab = Lab::new();
     let (mut one, mut two) = (lab.login(), lab.login());
