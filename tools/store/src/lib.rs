@@ -10,6 +10,7 @@
 //! Promised: a UID is never used twice under one UIDVALIDITY; a process that dies between any
 //! two syscalls loses no message; workers that share a mailbox agree.
 
+mod boot;
 mod error;
 mod file_name;
 mod flags;

@@ -16,8 +16,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::folder::{Folder, Place};
-use crate::index::{Index, Message};
-use crate::{Flags, StoreError, file_name, validity};
+use crate::index::{Batch, Index, Message, Reach};
+use crate::{Flags, StoreError, boot, file_name, validity};
 
 pub use change::Changed;
 pub use read::MessageFile;
@@ -48,11 +48,35 @@ impl Mailbox {
             Err(error) => return Err(error),
         };
         let mut mailbox = Mailbox { folder, index, settled: None, rebuilt };
+        mailbox.note_boot()?;
         match mailbox.refresh() {
             // On a full disk new mail has to wait, but what is known can be read, and expunged.
             Ok(()) | Err(StoreError::NoSpace) => Ok(mailbox),
             Err(error) => Err(error),
         }
+    }
+
+    /// Skips the numbers that a power failure may have taken back, if there may have been one.
+    fn note_boot(&mut self) -> Result<(), StoreError> {
+        if self.index.table.boot == Some(boot::id()) {
+            return Ok(());
+        }
+        let _lock = self.folder.lock()?;
+        self.index.catch_up(&self.folder)?;
+        let table = &self.index.table;
+        let mut batch = Batch::default();
+        match table.boot {
+            Some(boot) if boot == boot::id() => return Ok(()),
+            // A new index has given out nothing.
+            None => {}
+            Some(_) => batch.counters(
+                table.uid_next.saturating_add(boot::SKIPPED_UIDS),
+                table.recent_next,
+                table.highest_modseq + boot::SKIPPED_MODSEQS,
+            ),
+        }
+        batch.booted(boot::id());
+        self.index.commit(&self.folder, &mut batch, Reach::Cache)
     }
 
     /// Why the index had to be built anew, under a new UIDVALIDITY, when this handle was opened.

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{
-    Arrived, Changed, Counters, Expunged, FRAME_BYTES_MAX, FrameHeader, Kind, Scanned,
+    Arrived, Booted, Changed, Counters, Expunged, FRAME_BYTES_MAX, FrameHeader, Kind, Scanned,
 };
 use crate::Flags;
 use crate::file_name::Letters;
@@ -63,6 +63,11 @@ impl Batch {
 
     pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    pub fn booted(&mut self, id: u128) {
+        self.close();
+        self.entry(Kind::Booted, &[Booted { id: id.into() }.as_bytes()]);
     }
 
     /// The frames, ready to be written; no entry can be added to the last one any more.

@@ -1,6 +1,6 @@
 //! The bytes of an index file: a header, then frames. Little-endian, no padding.
 
-use zerocopy::byteorder::little_endian::{I64, U32, U64};
+use zerocopy::byteorder::little_endian::{I64, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Flags;
@@ -49,12 +49,14 @@ pub enum Kind {
     Counters = 5,
     /// One `Scanned`.
     Scanned = 6,
+    /// One `Booted`.
+    Booted = 7,
 }
 
 impl Kind {
     pub fn of(byte: u8) -> Option<Kind> {
-        let all = [Kind::Arrived, Kind::Changed, Kind::Expunged, Kind::Keyword];
-        let all = all.into_iter().chain([Kind::Counters, Kind::Scanned]);
+        use Kind::{Arrived, Booted, Changed, Counters, Expunged, Keyword, Scanned};
+        let all = [Arrived, Changed, Expunged, Keyword, Counters, Scanned, Booted];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
@@ -119,6 +121,13 @@ pub struct Scanned {
     pub cur_ns: I64,
 }
 
+/// What follows was written under this boot of the machine.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Booted {
+    pub id: U128,
+}
+
 pub const MAGIC: [u8; 8] = *b"torporIX";
 pub const VERSION: u32 = 1;
 /// A reader needs a buffer of this size.
@@ -132,4 +141,5 @@ const _: () = {
     assert!(size_of::<Changed>() == 24 && size_of::<Arrived>() == 25);
     assert!(size_of::<Expunged>() == 16);
     assert!(size_of::<Counters>() == 16 && size_of::<Scanned>() == 16);
+    assert!(size_of::<Booted>() == 16);
 };

@@ -52,6 +52,7 @@ impl Index {
         let mut draft = Draft::begin(folder)?;
         let table = &self.table;
         draft.batch.counters(table.uid_next, table.recent_next, table.highest_modseq);
+        table.boot.into_iter().for_each(|id| draft.batch.booted(id));
         table.keywords.iter().for_each(|name| draft.batch.keyword(name));
         for message in &table.messages {
             let base = self.base(message)?;

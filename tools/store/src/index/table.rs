@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::gone::Gone;
-use super::layout::{Arrived, Changed, Counters, Expunged, Kind, NAME_AT, Scanned};
+use super::layout::{Arrived, Booted, Changed, Counters, Expunged, Kind, NAME_AT, Scanned};
 use crate::Flags;
 use crate::file_name::Letters;
 
@@ -48,6 +48,8 @@ pub struct Table {
     pub highest_modseq: u64,
     /// The mtimes under which the files were last taken in.
     pub scanned: Option<Scanned>,
+    /// The boot of the machine under which the index was last opened.
+    pub boot: Option<u128>,
     /// Keyed at random for each handle: nobody can make names that collide.
     hasher: RandomState,
     is_sorted: bool,
@@ -64,6 +66,7 @@ impl Table {
             recent_next: 1,
             highest_modseq: 1,
             scanned: None,
+            boot: None,
             hasher: RandomState::new(),
             is_sorted: true,
             has_dead: false,
@@ -105,6 +108,11 @@ impl Table {
             }
             Kind::Scanned => {
                 self.scanned = Some(one(payload)?);
+                Ok(())
+            }
+            Kind::Booted => {
+                let booted: Booted = one(payload)?;
+                self.boot = Some(booted.id.get());
                 Ok(())
             }
         }

@@ -7,6 +7,7 @@ use nix::sys::stat::fstat;
 use super::Mailbox;
 use super::scan::{Findings, Scan};
 use crate::StoreError;
+use crate::boot::UNSYNCED_UIDS_MAX;
 use crate::folder::Place;
 use crate::index::{Batch, Reach, Scanned};
 
@@ -70,7 +71,7 @@ impl Mailbox {
         }
         let findings = Scan::of(&self.folder, &self.index.table, &places)?;
         let mut batch = Batch::default();
-        let modseq = self.highest_modseq() + 1;
+        let (from, modseq) = (self.uid_next(), self.highest_modseq() + 1);
         for (first, last) in &findings.gone {
             batch.expunged(*first, *last, modseq);
         }
@@ -90,7 +91,10 @@ impl Mailbox {
             let (new_ns, cur_ns) = (stamps.new_ns.into(), stamps.cur_ns.into());
             batch.scanned(Scanned { new_ns, cur_ns });
         }
-        self.index.commit(&self.folder, &mut batch, Reach::Cache)?;
+        let to = from + findings.arrivals.len() as u32;
+        let is_due = from / UNSYNCED_UIDS_MAX != to / UNSYNCED_UIDS_MAX;
+        let reach = if is_due { Reach::Disk } else { Reach::Cache };
+        self.index.commit(&self.folder, &mut batch, reach)?;
         self.settled = is_settled.then_some(stamps);
         Ok(())
     }

@@ -458,3 +458,22 @@ fn old_files_in_tmp_are_swept_away_and_young_ones_stay() {
     ground.inbox();
     assert_eq!(ground.names("tmp"), ["young"]);
 }
+
+/// A power failure may take back what did not wait for the disk: numbers that clients were told.
+#[test]
+fn under_another_boot_numbers_that_may_be_lost_are_skipped_once() {
+    let ground = Ground::new();
+    let mut mailbox = ground.inbox();
+    append(&mut mailbox, "one");
+    assert_eq!(mailbox.uid_next(), 2, "a new mailbox skips nothing");
+    let modseq = mailbox.highest_modseq();
+    let mut batch = Batch::default();
+    batch.booted(7);
+    mailbox.index.commit(&mailbox.folder, &mut batch, Reach::Cache).expect("a commit");
+    let mut other = ground.inbox();
+    assert_eq!(other.uid_next(), 2 + boot::SKIPPED_UIDS);
+    assert_eq!(other.highest_modseq(), modseq + boot::SKIPPED_MODSEQS);
+    assert_eq!(append(&mut other, "two"), 2 + boot::SKIPPED_UIDS);
+    assert_eq!(ground.inbox().uid_next(), 3 + boot::SKIPPED_UIDS, "once");
+    assert_agree(&mut mailbox, &mut other);
+}
