@@ -41,14 +41,16 @@ impl fmt::Display for Finding {
 }
 
 /// Raises the soft RLIMIT_NOFILE to the hard one, looks at everything else, and lists what is
-/// wrong; empty when nothing is.
-pub fn probe(limits: &Limits) -> Vec<Finding> {
+/// wrong; empty when nothing is. `has_homes`: the watcher is told where all mail lies.
+pub fn probe(limits: &Limits, has_homes: bool) -> Vec<Finding> {
     let mut findings = vec![];
     if let Err(error) = limits.check() {
         findings.push(Finding { severity: Severity::Refusal, line: format!("config: {error}") });
         return findings;
     }
-    Host::look(limits).judge(limits, &mut findings);
+    let mut host = Host::look(limits);
+    host.adopts_watches |= has_homes;
+    host.judge(limits, &mut findings);
     findings
 }
 
@@ -67,8 +69,8 @@ struct Host {
     instances_max: u64,
     /// net.core.somaxconn.
     backlog_max: u64,
-    /// CAP_DAC_READ_SEARCH is in the effective set.
-    reads_by_handle: bool,
+    /// CAP_DAC_READ_SEARCH is in the effective set, or all mail lies in homes that are known.
+    adopts_watches: bool,
 }
 
 impl Host {
@@ -82,7 +84,7 @@ impl Host {
             watches_max: number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(u64::MAX),
             instances_max: number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(u64::MAX),
             backlog_max: number("/proc/sys/net/core/somaxconn").unwrap_or(u64::MAX),
-            reads_by_handle: status.is_ok_and(|status| can_read_by_handle(&status)),
+            adopts_watches: status.is_ok_and(|status| can_read_by_handle(&status)),
         }
     }
 
@@ -122,7 +124,7 @@ impl Host {
     }
 
     fn judge_descriptors(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
-        let per_client = if self.reads_by_handle { 1 } else { 2 };
+        let per_client = if self.adopts_watches { 1 } else { 2 };
         for (each, severity) in [(1, Severity::Refusal), (per_client, Severity::Warning)] {
             let needed = descriptors_needed(limits, each);
             if self.descriptors_max < needed {
@@ -138,7 +140,7 @@ impl Host {
 
     fn judge_watches(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
         let mut warn = |line| say(Severity::Warning, line);
-        if !self.reads_by_handle {
+        if !self.adopts_watches {
             warn(
                 "host: CAP_DAC_READ_SEARCH is missing: each sleeper keeps a notify descriptor of \
                  its own, which costs kernel memory and 8 to 16 ms to close; set \

@@ -6,12 +6,14 @@
 mod adopter;
 mod closer;
 mod fdinfo;
+mod homes;
 mod mounts;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -35,14 +37,15 @@ pub struct ThreadWatcher {
 
 impl ThreadWatcher {
     /// Starts the threads. Rings `doorbell` (an eventfd) after each reply, and when the watcher
-    /// dies. Gives the shared inotify instance, for the ring to read.
-    pub fn start(doorbell: OwnedFd) -> io::Result<(Self, OwnedFd)> {
+    /// dies. Gives the shared inotify instance, for the ring to read. `homes` is the folder of all
+    /// mail homes, if there is one: there, watches are adopted without privileges.
+    pub fn start(doorbell: OwnedFd, homes: Option<PathBuf>) -> io::Result<(Self, OwnedFd)> {
         let shared = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let watch = shared.as_fd().try_clone_to_owned()?;
         let (jobs, orders) = unbounded();
         let (answers, replies) = unbounded();
         let (closing, condemned) = unbounded();
-        let adopter = Adopter::new(shared);
+        let adopter = Adopter::new(shared, homes);
         let desk = Desk { adopter, closing, answers, bell: Bell(doorbell) };
         let spawn = |name: &str| thread::Builder::new().name(name.into());
         let watcher = spawn("torpor-watch").spawn(move || desk.run(&orders))?;

@@ -115,7 +115,7 @@ impl Engine {
         let listener = UnixListener::bind_addr(&address).unwrap();
         let bell = EventFd::new().unwrap();
         let doorbell = || bell.as_fd().try_clone_to_owned().unwrap();
-        let (watcher, watch) = ThreadWatcher::start(doorbell()).unwrap();
+        let (watcher, watch) = ThreadWatcher::start(doorbell(), None).unwrap();
         let limits = Limits {
             slots_max: 16,
             conns_max: 4,

@@ -10,7 +10,7 @@ fn host() -> Host {
         watches_max: 65_536,
         instances_max: 128,
         backlog_max: 4096,
-        reads_by_handle: true,
+        adopts_watches: true,
     }
 }
 
@@ -54,7 +54,7 @@ fn each_lack_is_one_line_with_its_knob() {
 
 #[test]
 fn without_the_capability_everything_kept_is_counted() {
-    let lines = lines(&Host { reads_by_handle: false, ..host() });
+    let lines = lines(&Host { adopts_watches: false, ..host() });
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].contains("RLIMIT_NOFILE = 20000 is below 36224"), "{}", lines[0]);
     assert!(lines[1].contains("AmbientCapabilities=CAP_DAC_READ_SEARCH"), "{}", lines[1]);
@@ -64,7 +64,7 @@ fn without_the_capability_everything_kept_is_counted() {
 
 #[test]
 fn limits_that_cannot_work_are_named_first() {
-    let findings = probe(&Limits { conns_max: 0, ..Limits::default() });
+    let findings = probe(&Limits { conns_max: 0, ..Limits::default() }, false);
     assert_eq!(findings.len(), 1);
     assert!(findings[0].line.starts_with("config: conns_max = 0"), "{}", findings[0]);
 }
@@ -80,7 +80,7 @@ fn capabilities_are_read_from_status() {
 #[test]
 fn this_host_is_good_enough_for_a_small_engine() {
     let limits = Limits { slots_max: 16, mailboxes_max: 16, ..Limits::default() };
-    let findings = probe(&limits);
+    let findings = probe(&limits, false);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
     assert_eq!(soft, hard, "the soft limit was raised");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,12 +14,15 @@ use crate::sys::handle::{open_by_handle, remove_watch};
 use crate::watch::WATCHES_PER_NOTIFY_MAX;
 
 use super::fdinfo::{self, Mark};
+use super::homes::Homes;
 use super::mounts::Mounts;
 
 /// The shared instance and who counts on which of its watches.
 pub struct Adopter {
     shared: Inotify,
     mounts: Mounts,
+    /// Where to look for directories that may not be opened by handle.
+    homes: Option<Homes>,
     /// One inode has one watch, however many sleepers wait for it.
     adoptions: HashMap<i32, u32>,
 }
@@ -27,9 +31,10 @@ pub struct Adopter {
 type Wds = [i32; WATCHES_PER_NOTIFY_MAX];
 
 impl Adopter {
-    /// For a shared instance that the ring reads.
-    pub fn new(shared: Inotify) -> Self {
-        Self { shared, mounts: Mounts::default(), adoptions: HashMap::new() }
+    /// For a shared instance that the ring reads, and a folder of mail homes if there is one.
+    pub fn new(shared: Inotify, homes: Option<PathBuf>) -> Self {
+        let homes = homes.map(Homes::new);
+        Self { shared, mounts: Mounts::default(), homes, adoptions: HashMap::new() }
     }
 
     /// Puts everything that `notify` watches on the shared instance and tells whether any of it
@@ -87,8 +92,10 @@ impl Adopter {
     }
 
     fn add(&mut self, mark: &Mark, since: SystemTime) -> io::Result<(i32, bool)> {
-        let handle = mark.handle.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let inode = open_by_handle(self.mounts.find(mark.device)?.as_fd(), handle)?;
+        let inode = match (self.open(mark), &mut self.homes) {
+            (Err(_), Some(homes)) => homes.open(mark.device, mark.inode)?.into(),
+            (opened, _) => opened?,
+        };
         let stat = fstat(&inode)?;
         if stat.st_ino != mark.inode {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
@@ -103,6 +110,11 @@ impl Adopter {
         assert!(wd >= 0, "the kernel gave watch {wd}");
         *self.adoptions.entry(wd).or_insert(0) += 1;
         Ok((wd, late))
+    }
+
+    fn open(&mut self, mark: &Mark) -> io::Result<OwnedFd> {
+        let handle = mark.handle.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        open_by_handle(self.mounts.find(mark.device)?.as_fd(), handle)
     }
 
     fn take_back(&mut self, wds: &Wds) {

@@ -34,6 +34,10 @@ impl Rig {
     }
 
     fn in_folder(folder: &Path) -> Self {
+        Self::with_homes(folder, None)
+    }
+
+    fn with_homes(folder: &Path, homes: Option<PathBuf>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let home = folder.join(format!("torpor-adopt-{}-{number}", std::process::id()));
@@ -41,7 +45,7 @@ impl Rig {
         fs::create_dir_all(home.join("cur")).unwrap();
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
         let (watcher, shared) =
-            ThreadWatcher::start(bell.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            ThreadWatcher::start(bell.as_fd().try_clone_to_owned().unwrap(), homes).unwrap();
         Self { watcher, shared, bell, home }
     }
 
@@ -234,6 +238,13 @@ fn without_the_capability_everything_is_kept() {
         assert_eq!(rig.adopt(&worker, later()).0, Adoption::Kept);
         assert_eq!(fdinfo::marks(&rig.shared, 4096).unwrap(), []);
         rig.end();
+        // Unless the watcher is told where mail lies.
+        let folder = std::env::temp_dir().join(format!("torpor-all-{}", std::process::id()));
+        let mut rig = Rig::with_homes(&folder, Some(folder.clone()));
+        let worker = rig.worker(&["new", "cur"], MAIL);
+        assert_eq!(rig.shared(&worker, later()).0.len(), 2);
+        rig.end();
+        fs::remove_dir_all(folder).unwrap();
     })
     .join()
     .unwrap();

@@ -41,7 +41,7 @@ impl Parts {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
         let handoff = HandoffThread::start(config, again()?)?;
-        let (watcher, watch) = ThreadWatcher::start(again()?)?;
+        let (watcher, watch) = ThreadWatcher::start(again()?, config.front.maildir.clone())?;
         let helper = Helper::start()?;
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
