@@ -13,8 +13,7 @@ use crate::file_name::sizes;
 #[derive(Debug)]
 pub struct MessageFile {
     file: File,
-    size: u64,
-    file_bytes: u64,
+    bytes: u64,
     internal_date: i64,
 }
 
@@ -37,7 +36,7 @@ impl Mailbox {
                 done => done,
             };
             match opened {
-                Ok(file) => return MessageFile::of(file, &base),
+                Ok(file) => return MessageFile::of(file),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -45,36 +44,27 @@ impl Mailbox {
         Err(StoreError::Expunged)
     }
 
-    /// RFC822.SIZE in bytes, without opening the file where its name tells it.
+    /// RFC822.SIZE: bytes with CRLF at the end of each line (RFC 5322 2.1), which most delivery
+    /// agents do not write. Opens the file only where its name does not tell.
     pub fn size(&self, uid: u32) -> Result<u64, StoreError> {
         let message = self.find(uid).ok_or(StoreError::Expunged)?;
         match sizes(&self.index.base(message)?) {
             Some(sizes) => Ok(sizes.wire),
-            None => Ok(self.open_message(uid)?.size()),
+            None => self.open_message(uid)?.wire_bytes(),
         }
     }
 }
 
 impl MessageFile {
-    fn of(mut file: File, base: &[u8]) -> Result<MessageFile, StoreError> {
+    fn of(file: File) -> Result<MessageFile, StoreError> {
         let failed = StoreError::io("reading a message");
         let metadata = file.metadata().map_err(&failed)?;
-        let told = sizes(base).filter(|sizes| sizes.file == metadata.len());
-        let size = match told {
-            Some(sizes) => sizes.wire,
-            None => wire_bytes(&mut file).map_err(&failed)?,
-        };
         let modified = metadata.modified().map_err(&failed)?;
         let internal_date = match modified.duration_since(UNIX_EPOCH) {
             Ok(since) => since.as_secs() as i64,
             Err(before) => -(before.duration().as_secs() as i64),
         };
-        Ok(MessageFile { file, size, file_bytes: metadata.len(), internal_date })
-    }
-
-    /// Bytes of what `read` gives (RFC822.SIZE).
-    pub fn size(&self) -> u64 {
-        self.size
+        Ok(MessageFile { file, bytes: metadata.len(), internal_date })
     }
 
     /// Seconds since the epoch.
@@ -82,44 +72,30 @@ impl MessageFile {
         self.internal_date
     }
 
-    /// The message as it goes over the wire: every line ends in CRLF (RFC 5322 2.1), as most
-    /// delivery agents do not write it.
+    /// The message as it lies on the disk: its lines may end in a bare LF.
     pub fn read(&mut self) -> Result<Vec<u8>, StoreError> {
+        self.read_start(u64::MAX)
+    }
+
+    /// The first bytes of that, at most `bytes_max`.
+    pub fn read_start(&mut self, bytes_max: u64) -> Result<Vec<u8>, StoreError> {
         let failed = StoreError::io("reading a message");
-        let capacity = usize::try_from(self.size).map_err(|_| StoreError::NoSpace)?;
+        let room = usize::try_from(self.bytes.min(bytes_max)).map_err(|_| StoreError::NoSpace)?;
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(capacity).map_err(|_| StoreError::NoSpace)?;
+        bytes.try_reserve_exact(room).map_err(|_| StoreError::NoSpace)?;
         self.file.rewind().map_err(&failed)?;
-        self.file.read_to_end(&mut bytes).map_err(&failed)?;
-        if self.size != self.file_bytes {
-            add_returns(&mut bytes);
-        }
+        (&self.file).take(room as u64).read_to_end(&mut bytes).map_err(&failed)?;
         Ok(bytes)
     }
-}
 
-/// Makes every LF a CRLF, in place: from the end on, since the room needed is known.
-fn add_returns(bytes: &mut Vec<u8>) {
-    let mut from = bytes.len();
-    let mut to = from + bare_feeds(bytes, &mut 0) as usize;
-    bytes.resize(to, 0);
-    while from < to {
-        (from, to) = (from - 1, to - 1);
-        bytes[to] = bytes[from];
-        if bytes[from] == b'\n' && (from == 0 || bytes[from - 1] != b'\r') {
-            to -= 1;
-            bytes[to] = b'\r';
-        }
-    }
-}
-
-/// Counts by reading: what a file of another program costs whoever asks for its size.
-fn wire_bytes(file: &mut File) -> io::Result<u64> {
-    let (mut buffer, mut before, mut bytes) = (vec![0; BUFFER_BYTES], 0, 0);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(bytes),
-            read => bytes += read as u64 + bare_feeds(&buffer[..read], &mut before),
+    /// Counts by reading: what a file of another program costs whoever asks for its size.
+    fn wire_bytes(&mut self) -> Result<u64, StoreError> {
+        let (mut buffer, mut before, mut bytes) = (vec![0; BUFFER_BYTES], 0, 0);
+        loop {
+            match self.file.read(&mut buffer).map_err(StoreError::io("reading a message"))? {
+                0 => return Ok(bytes),
+                read => bytes += read as u64 + bare_feeds(&buffer[..read], &mut before),
+            }
         }
     }
 }
