@@ -54,6 +54,7 @@ mod limits;
 pub mod link;
 mod log;
 pub mod mail;
+mod material;
 mod ranges;
 mod reply;
 mod resume;

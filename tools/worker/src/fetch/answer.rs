@@ -11,6 +11,7 @@ use torpor_store::{Mailbox, Message, StoreError};
 use super::plan::{Item, Piece, Plan, encoded};
 use crate::encode::flags;
 use crate::mail::Mail;
+use crate::material;
 
 /// What the answer is made of that is not in the index, read before its first byte is written.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub(super) struct Material {
     size: u64,
     /// Seconds since the epoch.
     date: i64,
+    /// As much of the message as the plan needs.
     text: Vec<u8>,
 }
 
@@ -28,16 +30,13 @@ impl Material {
     /// The store's; `Expunged` if the message has gone.
     pub fn gather(mailbox: &Mailbox, uid: u32, plan: &Plan<'_>) -> Result<Material, StoreError> {
         let mut material = Material::default();
-        if plan.needs_date() || plan.needs_text() {
-            let mut file = mailbox.open_message(uid)?;
-            material.date = file.internal_date();
-            if plan.needs_text() {
-                material.text = file.read()?;
-            }
+        if plan.needs_date() {
+            material.date = mailbox.open_message(uid)?.internal_date();
         }
         if plan.needs_size() {
             material.size = mailbox.size(uid)?;
         }
+        material.text = material::read(mailbox, uid, plan.extent())?;
         Ok(material)
     }
 }

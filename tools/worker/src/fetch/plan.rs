@@ -10,6 +10,8 @@ use imap_codec::imap_types::fetch::{
 };
 use imap_codec::imap_types::response::{Data, Response};
 
+use crate::material::Extent;
+
 /// The items in the order in which they are answered.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
@@ -83,12 +85,9 @@ impl<'a> Plan<'a> {
         self.items.contains(&Item::InternalDate)
     }
 
-    /// True exactly when the message itself has to be read.
-    pub fn needs_text(&self) -> bool {
-        let of_text = |item: &Item<'_>| {
-            matches!(item, Item::Envelope | Item::Section(_) | Item::Structure { .. })
-        };
-        self.items.iter().any(of_text)
+    /// How much of the message itself has to be read.
+    pub fn extent(&self) -> Extent {
+        self.items.iter().map(Item::extent).max().unwrap_or_default()
     }
 
     fn add(&mut self, name: MessageDataItemName<'a>) -> Result<(), &'static str> {
@@ -121,6 +120,17 @@ impl<'a> Plan<'a> {
     }
 }
 
+impl Item<'_> {
+    fn extent(&self) -> Extent {
+        match self {
+            Item::Envelope => Extent::Header,
+            Item::Section(piece) if piece.is_header() => Extent::Header,
+            Item::Section(_) | Item::Structure { .. } => Extent::Whole,
+            _ => Extent::Nothing,
+        }
+    }
+}
+
 impl<'a> Piece<'a> {
     fn new(section: Option<Section<'a>>, partial: Option<(u32, NonZeroU32)>) -> Piece<'a> {
         let origin = partial.map(|(origin, _)| origin);
@@ -133,15 +143,15 @@ impl<'a> Piece<'a> {
 
     /// True exactly when it is some of the message's own header.
     pub fn is_header(&self) -> bool {
-        let header = matches!(
-            self.section,
-            Some(
+        match &self.section {
+            Some(section) => matches!(
+                section,
                 Section::Header(None)
                     | Section::HeaderFields(None, _)
                     | Section::HeaderFieldsNot(None, _)
-            )
-        );
-        header
+            ),
+            None => false,
+        }
     }
 }
 
@@ -176,7 +186,8 @@ mod tests {
         let names = MacroOrMessageDataItemNames::Macro(Macro::Fast);
         let mut plan = Plan::new(&names).expect("items of RFC 3501");
         plan.add_implied(true, true);
-        assert!(plan.needs_size() && plan.needs_date() && !plan.needs_text());
+        assert!(plan.needs_size() && plan.needs_date());
+        assert_eq!(plan.extent(), Extent::Nothing);
         assert_eq!(
             (plan.items.first(), plan.items.last()),
             (Some(&Item::Uid), Some(&Item::ModSeq))
@@ -189,6 +200,7 @@ mod tests {
         let piece = Piece::new(part, Some((7, NonZeroU32::MAX)));
         assert_eq!(piece.label, b"BODY[HEADER]<7>");
         assert!(piece.is_header());
+        assert_eq!(Item::Section(piece).extent(), Extent::Header);
         assert_eq!(Piece::new(None, None).label, b"BODY[]");
     }
 

@@ -7,6 +7,7 @@ use torpor_store::{Mailbox, Message, StoreError};
 
 use super::query::Test;
 use crate::mail::Mail;
+use crate::material::{self, Extent};
 
 /// See the module.
 pub(super) struct Candidate<'a> {
@@ -14,7 +15,9 @@ pub(super) struct Candidate<'a> {
     pub message: &'a Message,
     pub is_recent: bool,
     mailbox: &'a Mailbox,
-    text: OnceCell<Vec<u8>>,
+    /// At least the header.
+    header: OnceCell<Vec<u8>>,
+    whole: OnceCell<Vec<u8>>,
 }
 
 impl<'a> Candidate<'a> {
@@ -24,7 +27,14 @@ impl<'a> Candidate<'a> {
         message: &'a Message,
         is_recent: bool,
     ) -> Candidate<'a> {
-        Candidate { sequence, message, is_recent, mailbox, text: OnceCell::new() }
+        Candidate {
+            sequence,
+            message,
+            is_recent,
+            mailbox,
+            header: OnceCell::new(),
+            whole: OnceCell::new(),
+        }
     }
 
     /// The answer to a question.
@@ -42,11 +52,11 @@ impl<'a> Candidate<'a> {
                 }
                 true
             }
-            Test::Body(needle) => self.mail()?.has_in_body(needle),
+            Test::Body(needle) => self.whole()?.has_in_body(needle),
             Test::Date(days) => days.contains(&self.date()?),
-            Test::Envelope(name, needle) => self.mail()?.has_in_envelope(name, needle),
+            Test::Envelope(name, needle) => self.header()?.has_in_envelope(name, needle),
             Test::Flag(flag) => self.message.flags.contains(*flag),
-            Test::Header(name, needle) => self.mail()?.has_in_field(name, needle),
+            Test::Header(name, needle) => self.header()?.has_in_field(name, needle),
             Test::Larger(size) => self.mailbox.size(self.message.uid)? > *size,
             Test::ModSeq(modseq) => self.message.modseq >= *modseq,
             Test::Not(test) => !self.fits(test)?,
@@ -59,23 +69,35 @@ impl<'a> Candidate<'a> {
                 false
             }
             Test::Recent => self.is_recent,
-            Test::Sent(days) => days.contains(&self.mail()?.sent_on().unwrap_or(NaiveDate::MIN)),
+            Test::Sent(days) => days.contains(&self.header()?.sent_on().unwrap_or(NaiveDate::MIN)),
             Test::Sequence(numbers) => numbers.contains(self.sequence),
             Test::Smaller(size) => self.mailbox.size(self.message.uid)? < *size,
-            Test::Text(needle) => self.mail()?.has_in_text(needle),
+            Test::Text(needle) => self.whole()?.has_in_text(needle),
             Test::Uid(uids) => uids.contains(self.message.uid),
         })
     }
 
-    fn mail(&self) -> Result<Mail<'_>, StoreError> {
-        let text = match self.text.get() {
-            Some(text) => text,
-            None => {
-                let text = self.mailbox.open_message(self.message.uid)?.read()?;
-                self.text.get_or_init(|| text)
-            }
-        };
-        Ok(Mail::new(text))
+    fn header(&self) -> Result<Mail<'_>, StoreError> {
+        match self.whole.get() {
+            Some(text) => Ok(Mail::new(text)),
+            None => self.read(&self.header, Extent::Header),
+        }
+    }
+
+    fn whole(&self) -> Result<Mail<'_>, StoreError> {
+        self.read(&self.whole, Extent::Whole)
+    }
+
+    fn read<'s>(
+        &'s self,
+        cell: &'s OnceCell<Vec<u8>>,
+        extent: Extent,
+    ) -> Result<Mail<'s>, StoreError> {
+        if let Some(text) = cell.get() {
+            return Ok(Mail::new(text));
+        }
+        let text = material::read(self.mailbox, self.message.uid, extent)?;
+        Ok(Mail::new(cell.get_or_init(|| text)))
     }
 
     fn date(&self) -> Result<NaiveDate, StoreError> {
