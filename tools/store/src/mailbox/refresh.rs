@@ -14,8 +14,8 @@ use crate::index::{Batch, Reach, Scanned};
 /// When new/ and cur/ last got or lost a name, in ns since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    new_ns: i64,
-    cur_ns: i64,
+    pub(super) new_ns: i64,
+    pub(super) cur_ns: i64,
 }
 
 impl Stamps {

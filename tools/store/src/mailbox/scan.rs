@@ -54,9 +54,10 @@ pub struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Reads the given folders. A message that is in none of them is only gone if another look,
-    /// at both, does not find it either: a name that is changed while its folder is read may be
-    /// passed over (POSIX readdir).
+    /// Reads the given folders, and both once more where that leaves a doubt. A message that was
+    /// not found is only gone if the second look does not find it either: a name that is changed
+    /// while its folder is read may be passed over (POSIX readdir). A message that was found where
+    /// it should not be may still be where it should, in the folder that was not read.
     pub fn of(folder: &Folder, table: &Table, places: &[Place]) -> Result<Findings, StoreError> {
         let mut by_hash = HashTable::with_capacity(table.messages.len());
         let hash_of = |at: &u32| table.messages[*at as usize].base_hash();
@@ -66,7 +67,11 @@ impl Scan<'_> {
         let marks = vec![0; table.messages.len()];
         let mut scan = Scan { folder, table, by_hash, marks, found: Findings::default() };
         scan.look(places)?;
-        if scan.missing(places).next().is_none() {
+        let is_astray = |found: &Differing| {
+            !places.contains(&Place::of(table.messages[found.at as usize].letters()))
+        };
+        let is_clear = scan.missing(places).next().is_none();
+        if is_clear && !scan.found.differing.iter().any(is_astray) {
             return Ok(scan.finish(places));
         }
         scan.found = Findings::default();

@@ -41,6 +41,15 @@ impl Ground {
         fs::rename(self.path("tmp/x"), self.path(file)).expect("a delivered file");
     }
 
+    /// As if nothing had changed for a minute.
+    fn settle(&self) {
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        for place in ["new", "cur"] {
+            let folder = fs::File::open(self.path(place)).expect("a folder");
+            folder.set_modified(long_ago).expect("another time");
+        }
+    }
+
     fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).expect("a folder");
         let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
@@ -350,7 +359,30 @@ fn of_two_files_with_one_base_one_is_the_message_and_both_stay() {
     let modseq = refreshed(&mut mailbox).highest_modseq();
     assert_eq!(flags(&mailbox, 1), Flags::SEEN);
     assert_eq!(refreshed(&mut mailbox).highest_modseq(), modseq, "no flapping");
-    assert_eq!((ground.names("cur").len(), ground.names("new").len()), (2, 1));
+    ground.settle();
+    refreshed(&mut mailbox);
+    ground.deliver("new/2.b", "next");
+    assert_eq!(refreshed(&mut mailbox).messages().len(), 2);
+    assert_eq!(flags(&mailbox, 1), Flags::SEEN, "though only new/ was read");
+    assert_eq!((ground.names("cur").len(), ground.names("new").len()), (2, 2));
+}
+
+/// Whatever hides a name from the first look: only what the second misses too has gone.
+#[test]
+fn a_message_is_not_gone_because_one_look_missed_it() {
+    let ground = Ground::new();
+    ground.deliver("new/1.a", "one");
+    let mut mailbox = ground.inbox();
+    ground.settle();
+    refreshed(&mut mailbox);
+    fs::rename(ground.path("new/1.a"), ground.path("cur/1.a:2,S")).expect("a rename");
+    let cur = fs::File::open(ground.path("cur")).expect("a folder");
+    let stamp = SystemTime::UNIX_EPOCH
+        + Duration::from_nanos(mailbox.settled.expect("it was settled").cur_ns as u64);
+    cur.set_modified(stamp).expect("as if cur/ had not changed");
+    assert_eq!(uids(refreshed(&mut mailbox)), [1]);
+    assert_eq!(flags(&mailbox, 1), Flags::SEEN);
+    assert_eq!(mailbox.expunged_since(0), []);
 }
 
 #[test]
@@ -358,11 +390,7 @@ fn a_refresh_reads_no_folder_once_they_are_settled() {
     let ground = Ground::new();
     append(&mut ground.inbox(), "one");
     let mut mailbox = ground.inbox();
-    let long_ago = SystemTime::now() - Duration::from_secs(60);
-    for place in ["new", "cur"] {
-        let folder = fs::File::open(ground.path(place)).expect("a folder");
-        folder.set_modified(long_ago).expect("another time");
-    }
+    ground.settle();
     refreshed(&mut mailbox);
     assert!(mailbox.settled.is_some());
     let other = ground.inbox();
