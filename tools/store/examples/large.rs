@@ -98,7 +98,8 @@ fn measure(root: &Path, stage: &str) -> Result<(), Box<dyn Error>> {
     let (held, peak) = (kib("RssAnon:")? - before, kib("VmHWM:")? - peak_before);
     let each = held * 1024 / mailbox.messages().len().max(1) as u64;
     println!(
-        "{stage:>7}: {held:>6} KiB held, {each:>3} bytes a message, {peak:>6} KiB peak, {ms} ms of CPU"
+        "{stage:>7}: {held:>6} KiB held, {each:>3} bytes a message, {peak:>6} KiB peak, \
+         {ms} ms of CPU"
     );
     Ok(())
 }

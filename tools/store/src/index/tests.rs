@@ -204,3 +204,36 @@ fn large_transactions_become_several_frames() {
     assert_eq!(told(&again), told(&index));
     assert_eq!(again.table.messages.len(), 5001);
 }
+
+/// Frames with right checksums and any content: what a broken disk or a curious user may leave.
+#[test]
+fn no_content_of_a_frame_can_stop_a_reader() {
+    let ground = Ground::new();
+    let whole = ground.bytes();
+    let mut state = 1_u64;
+    let mut chance = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % bound
+    };
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..3000 {
+        let kind = chance(9) as u8;
+        // Mostly small numbers, since those mean something.
+        let payload: Vec<u8> = (0..[16, 24, 25 + 3, 48, chance(80)][chance(5) as usize])
+            .map(|_| if chance(4) == 0 { chance(256) as u8 } else { chance(3) as u8 })
+            .collect();
+        let payload_crc = crc32fast::hash(&payload).into();
+        let length = (payload.len() as u32).into();
+        let mut header = FrameHeader { length, kind, reserved: [0; 3], payload_crc, crc: 0.into() };
+        header.crc = crc32fast::hash(&header.as_bytes()[..12]).into();
+        match ground.loaded(&[&whole[..], header.as_bytes(), &payload].concat()) {
+            Ok(index) => {
+                told(&index);
+                taken += 1;
+            }
+            Err(StoreError::Damaged { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+}

@@ -182,7 +182,7 @@ impl After {
             let bytes = file.and_then(|mut file| file.read());
             let bytes = bytes.map_err(|error| format!("{name} {}: {error}", message.uid))?;
             let text = String::from_utf8(bytes).map_err(|_| "not a text")?;
-            let id = text.strip_prefix("id=").and_then(|id| id.strip_suffix("\r\n"));
+            let id = text.strip_prefix("id=").map(str::trim_end);
             let id = id.ok_or_else(|| format!("{name} {}: {text:?}", message.uid))?;
             ids.insert(message.uid, id.to_owned());
         }
