@@ -12,6 +12,8 @@ use crate::state::State;
 use crate::token::{Kind, Token};
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
+mod corners;
+
 /// A core with its inbox and the actions of its last step.
 struct Bench {
     core: Core,

@@ -413,3 +413,17 @@ fn unframed(mut stream: &[u8]) -> Vec<u8> {
     }
     text
 }
+
+#[test]
+fn a_time_of_hibernation_is_seconds_and_six_digits() {
+    let parse = |time: &str| {
+        let line = format!("u\thibernation_started={time}");
+        MasterRequest::parse(line.as_bytes()).map(|request| request.hibernation_started_us)
+    };
+    assert_eq!(parse("1.000002"), Ok(Some(1_000_002)));
+    for time in ["1", "1.00002", "1.0000002", "x.000002", "1.00000x", "18446744073709551615.000000"]
+    {
+        let text = parse(time).expect_err(time).to_string();
+        assert!(text.starts_with("Invalid hibernation_started value: "), "{text}");
+    }
+}

@@ -72,8 +72,8 @@ fn sleep<'a>(pieces: impl Iterator<Item = &'a [u8]>) {
         }
     }
     assert_eq!(lab.told.escape_ascii().to_string(), told.escape_ascii().to_string());
-    if let Some((.., parcel)) = lab.wakes.first() {
-        let line = parcel.strip_suffix(b"\n").expect("a request is a line");
+    if let Some(wake) = lab.wakes.first() {
+        let line = wake.parcel.strip_suffix(b"\n").expect("a request is a line");
         let request = MasterRequest::parse(line).expect("a worker reads what we write");
         let (mut input, mut name) = (Vec::new(), Vec::new());
         request.client_input_into(&mut input);

@@ -13,7 +13,7 @@ use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::ring::{Completion, Inbox, Op, PASSED_MAX, Passed, PassedKind, Peer};
 use torpor_engine::token::{Kind, Token};
 use torpor_engine::watch::{Adopted, Adoption, WATCHES_PER_NOTIFY_MAX, WatchOrder};
-use torpor_handoff::message::{Outcome, Reply};
+use torpor_handoff::message::{Exited, Outcome, Reply, Wake};
 
 /// See the module.
 pub struct Lab {
@@ -30,8 +30,8 @@ pub struct Lab {
     /// Sends and cancels whose completion is still to come.
     owed: VecDeque<(Token, i32)>,
     adoptions: Vec<(u32, u32)>,
-    /// Request lines that went to the handoff thread, with slot and generation.
-    pub wakes: Vec<(u32, u32, Vec<u8>)>,
+    /// What went to the handoff thread.
+    pub wakes: Vec<Wake<()>>,
     replied: usize,
     /// What the worker and the client were told.
     pub said: Vec<u8>,
@@ -191,10 +191,13 @@ impl Lab {
             self.recv_ends(Kind::ClientRecv, 0);
             self.recv_ends(Kind::Notify, 1);
             self.settle();
-            while let Some((slot, generation, parcel)) = self.wakes.get(self.replied).cloned() {
+            while let Some(wake) = self.wakes.get_mut(self.replied) {
+                let Wake { slot, generation, session, ref mut parcel, .. } = *wake;
+                let (outcome, parcel) = (Outcome::Taken, std::mem::take(parcel));
                 self.replied += 1;
-                let outcome = Outcome::Taken;
                 self.inbox.replies.push(Reply { slot, generation, outcome, parcel });
+                self.step();
+                self.inbox.exited.push(Exited { slot, generation, session });
                 self.step();
             }
         }
@@ -203,7 +206,7 @@ impl Lab {
         assert!(self.flying.iter().all(|token| forever.contains(&token.kind())));
         assert_eq!((self.flying.len(), self.lobby.len(), self.places.len()), (3, 0, 0));
         let left = self.core.counters();
-        assert_eq!((left.asleep, left.in_flight, left.conns), (0, 0, 0));
+        assert_eq!((left.asleep, left.awake, left.in_flight, left.conns), (0, 0, 0, 0));
         assert_eq!((left.cold_blocks_used, left.mailboxes, left.notify_kept), (0, 0, 0));
         SPARE.set(Some((self.inbox, self.out)));
     }
@@ -241,9 +244,9 @@ impl Lab {
         for action in list.drain(..) {
             match action {
                 Action::Ring(op) => self.ring(op),
-                Action::Wake { slot, generation, parcel } => {
+                Action::Wake { slot, generation, session, parcel } => {
                     self.let_go(Place::Client(slot));
-                    self.wakes.push((slot, generation, parcel));
+                    self.wakes.push(Wake { slot, generation, session, parcel, client: () });
                 }
                 Action::Watch(WatchOrder::Adopt { passed, slot, generation, .. }) => {
                     self.leave(passed);

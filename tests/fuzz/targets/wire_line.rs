@@ -1,5 +1,7 @@
 //! Any bytes as a hibernate line: what is accepted comes out as a request that says the same.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use torpor_handoff::line::unhibernate::{render, rendered_bytes_max};
 use torpor_handoff::line::{
     HibernateLine, MasterRequest, Statistics, Wakeup, check_version, escape_into, unescape_into,
@@ -67,6 +69,22 @@ fn round_trip(line: &[u8], parsed: &HibernateLine<'_>, slept: &Wakeup<'_>) {
         None => assert_eq!(request.line.tag, parsed.tag),
     }
     assert_eq!(request.line, expected(parsed, &request, slept));
+    same_state(parsed.state, request.line.state);
+}
+
+/// The state is the same, but that CONDSTORE may have moved in front of the mailbox.
+fn same_state(old: Option<&[u8]>, new: Option<&[u8]>) {
+    if old == new {
+        return;
+    }
+    let decoded = |state: Option<&[u8]>| STANDARD.decode(state.expect("there are both"));
+    let (old, new) = (decoded(old).expect("checked"), decoded(new).expect("checked"));
+    let (base, moved) = new.split_at(BASE.len() + CONDSTORE.len());
+    assert_eq!(base, [BASE, CONDSTORE].concat());
+    let mut places = (BASE.len()..old.len()).filter(|at| old[*at..].starts_with(CONDSTORE));
+    let is_same =
+        |at: usize| [&old[BASE.len()..at], &old[at + CONDSTORE.len()..]].concat() == moved;
+    assert!(old.starts_with(BASE) && places.any(is_same), "{}", new.escape_ascii());
 }
 
 /// The words that are the worker's own again, in the sleep's light.
@@ -96,7 +114,11 @@ fn expected<'a>(
         idle_cmd: false,
         notify_fd: false,
         tag: request.line.tag,
+        state: request.line.state,
         statistics: counted,
         ..*parsed
     }
 }
+
+const BASE: &[u8] = b"base\n";
+const CONDSTORE: &[u8] = b"FCONDSTORE\0";
