@@ -6,14 +6,14 @@
 use imap_codec::imap_types::envelope::{Address, Envelope};
 
 use super::address::{ADDRESSES_MAX, addresses};
-use super::header::fields;
+use super::header::{fields, parsed};
 use super::string::{collapse, nstring};
 
 /// The envelope of a message with this header. Sender and Reply-To default to From.
 pub fn envelope(header: &[u8]) -> Envelope<'static> {
     let (mut date, mut subject, mut in_reply_to, mut message_id) = (None, None, None, None);
     let [mut from, mut sender, mut reply_to, mut to, mut cc, mut bcc] = [const { Vec::new() }; 6];
-    for field in fields(header) {
+    for field in fields(parsed(header)) {
         let value = field.unfolded();
         match field.name.to_ascii_lowercase().as_slice() {
             b"bcc" => append(&mut bcc, &value),

@@ -58,6 +58,11 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
+/// As much of a header as is looked at for ENVELOPE and BODYSTRUCTURE, which copy what they show.
+pub fn parsed(header: &[u8]) -> &[u8] {
+    &header[..header.len().min(PARSED_BYTES_MAX)]
+}
+
 /// The first field of that name.
 pub fn field<'a>(header: &'a [u8], name: &str) -> Option<Field<'a>> {
     fields(header).find(|field| field.is(name))
@@ -84,6 +89,9 @@ pub fn line_length(text: &[u8]) -> usize {
 pub fn is_blank(line: &[u8]) -> bool {
     line.starts_with(b"\n") || line.starts_with(b"\r\n")
 }
+
+/// Fields behind it are not parsed, but sent and searched. 10,000 addresses take half of it.
+const PARSED_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

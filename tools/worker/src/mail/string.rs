@@ -25,9 +25,14 @@ pub fn nstring(text: Option<Vec<u8>>) -> NString<'static> {
 
 /// White space of any length as one space, as Dovecot 2.3 shows what people read.
 pub fn collapse(text: &[u8]) -> Vec<u8> {
-    let words: Vec<&[u8]> =
-        text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-    words.join(&b' ')
+    let mut collapsed = Vec::with_capacity(text.len());
+    for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        if !collapsed.is_empty() {
+            collapsed.push(b' ');
+        }
+        collapsed.extend_from_slice(word);
+    }
+    collapsed
 }
 
 #[cfg(test)]

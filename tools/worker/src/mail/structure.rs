@@ -8,7 +8,7 @@ use imap_codec::imap_types::core::{IString, Vec1};
 
 use super::content::{Parameter, disposition, first_word, languages};
 use super::envelope::envelope;
-use super::header::field;
+use super::header::{field, parsed};
 use super::string::{ascii, collapse, nstring, string};
 use super::tree::{Kind, Part, Tree};
 
@@ -115,7 +115,7 @@ impl Writer<'_> {
     }
 
     fn header(&self, part: &Part) -> &[u8] {
-        &self.text[part.header.0.at..part.header.1.at]
+        parsed(&self.text[part.header.0.at..part.header.1.at])
     }
 
     fn value(&self, part: &Part, name: &str) -> Option<Vec<u8>> {

@@ -10,7 +10,7 @@
 //! limit is opaque: nothing is looked for inside it.
 
 use super::content::ContentType;
-use super::header::{field, is_blank, line_length};
+use super::header::{field, is_blank, line_length, parsed};
 
 /// A point in the text, three times: each count begins at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,7 +143,8 @@ impl Scan<'_> {
         let (index, boundary) = self.open.last_mut().expect("a part whose header ends is open");
         let part = &mut self.parts[*index];
         (part.header.1, part.body) = (here, (here, here));
-        if let Some(field) = field(&self.text[part.header.0.at..here.at], "Content-Type") {
+        let header = parsed(&self.text[part.header.0.at..here.at]);
+        if let Some(field) = field(header, "Content-Type") {
             part.content_type = ContentType::parse(&field.unfolded()).unwrap_or_default();
         }
         let is_message = part.content_type.is("message", "rfc822");
