@@ -86,6 +86,8 @@ impl Config {
         }
         if self.hibernate == Hibernate::default() {
             self.hibernate.mode = 0o600;
+            // Our own workers restore every session.
+            self.hibernate.keep_awake = KeepAwake::Nobody;
             self.hibernate.owner = self.front.user.clone();
         }
         self.anvil.enabled = false;

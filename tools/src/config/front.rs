@@ -24,7 +24,7 @@ pub struct Front {
     pub user: Option<String>,
     /// A worker whose client has idled this long hands it over; 0: never.
     pub hibernate_after_ms: u64,
-    /// Workers at once.
+    /// Workers at once, one of them for wakes alone.
     pub workers_max: u32,
     /// A login waits this long for a worker when there are `workers_max`, then is refused.
     pub worker_wait_ms_max: u64,
@@ -70,7 +70,7 @@ impl Front {
             return Err(("maildir", format!("{} must be absolute", maildir.display())));
         }
         let ranges = [
-            ("workers_max", u64::from(self.workers_max), 1, 1_000_000),
+            ("workers_max", u64::from(self.workers_max), 2, 1_000_000),
             ("worker_wait_ms_max", self.worker_wait_ms_max, 0, 3_600_000),
             ("conns_max", u64::from(self.conns_max), 1, 1_000_000),
             ("conns_per_address_max", u64::from(self.conns_per_address_max), 1, 1_000_000),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::parts::eventually;
+use crate::parts::{eventually, scrape};
 use crate::place::{self, Place};
 
 #[test]
@@ -86,6 +86,27 @@ fn wrong_passwords_take_longer_and_longer_and_no_log_has_them() {
     let log = place.torpor.log();
     assert!(log.contains("user=<bob>, rip=127.0.0.1"), "{log}");
     assert!(!log.contains("s3cret") && !log.contains("AGJv"), "{log}");
+}
+
+#[test]
+fn scrapers_get_the_fronts_counts_too() {
+    let place =
+        Place::start_with("failure_delay_ms_min = 0\n", "[metrics]\nlisten = \"127.0.0.1:0\"");
+    let address = place.torpor.logged("metrics at http://", "/metrics");
+    let mut stream = place.connect();
+    stream.write_all(b"a LOGIN ann wrong\r\n").expect("sent");
+    assert!(place::line(&mut stream).starts_with("a NO "));
+    let text = scrape(&address);
+    for line in ["torpor_logins_total{result=\"failed\"} 1", "torpor_unauthenticated 1"] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line} is missing in {text}");
+    }
+    // Without a front the engine's half is served, and soon.
+    place.torpor.signal_pid(&place.front_pid(), Signal::SIGSTOP);
+    let start = Instant::now();
+    let text = scrape(&address);
+    place.torpor.signal_pid(&place.front_pid(), Signal::SIGCONT);
+    assert!(text.contains("\ntorpor_asleep 0\n") && !text.contains("torpor_logins"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(8));
 }
 
 #[test]

@@ -6,13 +6,12 @@ mod parts;
 mod place;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use parts::{Torpor, eventually};
+use parts::{Torpor, eventually, scrape};
 
 #[test]
 fn operators_see_and_kick_sleepers() {
@@ -48,15 +47,9 @@ fn scrapers_get_the_counters() {
     let torpor = Torpor::start(&format!("[metrics]\nlisten = \"{listen}\"\n"));
     let address = torpor.logged("metrics at http://", "/metrics");
     let _ann = torpor.hibernate("ann", "s1");
-    let scrape = || {
-        let mut stream = TcpStream::connect(&address).expect("the endpoint");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        text
-    };
-    eventually("one sleeper", || scrape().contains("\ntorpor_asleep 1\n"));
-    let text = scrape();
+    eventually("one sleeper", || scrape(&address).contains("\ntorpor_asleep 1\n"));
+    let text = scrape(&address);
+    assert!(!text.contains("torpor_workers"), "there is no front");
     for line in ["torpor_hibernated_total 1", "torpor_wakes_total{cause=\"input\"} 0", "# EOF"] {
         assert!(text.contains(line), "{line} is missing in {text}");
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{IoSlice, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -179,6 +180,15 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "it never came to be that {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// What the metrics endpoint at this address says.
+pub fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the endpoint");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text
 }
 
 /// `torpor serve` on what lies in a folder.
