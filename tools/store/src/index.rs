@@ -4,6 +4,7 @@
 //! half a transaction of a living writer. What a dead writer left half done is a cut-off tail:
 //! readers stop before it and the next writer cuts it away.
 
+mod commit;
 mod frame;
 mod gone;
 mod layout;
@@ -22,6 +23,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use zerocopy::{FromBytes, IntoBytes};
 
+pub use commit::Reach;
 pub use frame::Batch;
 pub use layout::Scanned;
 pub use table::{Message, Table};
@@ -42,6 +44,8 @@ pub struct Index {
     end: u64,
     /// Bytes that the file had when it was written anew.
     base_bytes: u64,
+    /// True once it is certain that a power failure does not bring an older file back.
+    is_name_synced: bool,
     pub table: Table,
 }
 
@@ -58,6 +62,7 @@ impl Index {
             uid_validity: header.uid_validity.get(),
             end: size_of::<Header>() as u64,
             base_bytes: header.base_bytes.get(),
+            is_name_synced: false,
             table: Table::new(),
         };
         index.table.clear(messages_told(&header, stat.len()));
@@ -89,65 +94,11 @@ impl Index {
         let stat = file.metadata().map_err(StoreError::io("stat of an index"))?;
         self.file = file;
         self.identity = (stat.dev(), stat.ino());
+        self.is_name_synced = false;
         self.end = size_of::<Header>() as u64;
         self.base_bytes = header.base_bytes.get();
         self.table.clear(messages_told(&header, stat.len()));
         self.read_on()
-    }
-
-    /// Writes a transaction and takes it into the table; the caller holds the lock and has caught
-    /// up. When it fails nothing is written.
-    pub fn commit(
-        &mut self,
-        folder: &Folder,
-        batch: &mut Batch,
-        reach: Reach,
-    ) -> Result<(), StoreError> {
-        self.write(batch, reach)?;
-        self.settle()?;
-        // A log that cannot be rewritten now is as good as before, only long.
-        if self.end > 2 * self.base_bytes + SLACK_BYTES && self.rewrite(folder).is_ok() {
-            return self.catch_up(folder);
-        }
-        Ok(())
-    }
-
-    /// As `commit`, for one of many batches: `settle` must follow the last.
-    pub fn write(&mut self, batch: &mut Batch, reach: Reach) -> Result<(), StoreError> {
-        let bytes = batch.finish();
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if self.end + bytes.len() as u64 > u64::from(u32::MAX) {
-            return Err(StoreError::TooMany { what: "changes in an index" });
-        }
-        let failed = StoreError::io("writing an index");
-        if self.file.metadata().map_err(&failed)?.len() != self.end {
-            self.file.set_len(self.end).map_err(&failed)?;
-        }
-        let written = self.file.write_all_at(bytes, self.end);
-        let written = written.and_then(|()| match reach {
-            Reach::Cache => Ok(()),
-            Reach::Disk => self.file.sync_data(),
-        });
-        if let Err(error) = written {
-            // Part of it may be there: readers would take whole frames of it for true.
-            self.file.set_len(self.end).map_err(&failed)?;
-            return Err(failed(error));
-        }
-        let until = self.end + bytes.len() as u64;
-        self.end = match self.replay(bytes, until) {
-            Ok(end) => end,
-            Err(Replay::Damage(why)) => return Err(self.damaged(why)),
-            Err(Replay::Io(source)) => return Err(failed(source)),
-        };
-        assert_eq!(self.end, until, "what was written reads back whole");
-        batch.clear();
-        Ok(())
-    }
-
-    pub fn settle(&mut self) -> Result<(), StoreError> {
-        self.table.settle().map_err(|why| self.damaged(why))
     }
 
     /// The base of a message's file name.
@@ -197,15 +148,6 @@ impl Index {
     fn damaged(&self, why: &'static str) -> StoreError {
         StoreError::Damaged { file: self.path.clone(), why }
     }
-}
-
-/// How far a transaction has to get before it counts.
-#[derive(Clone, Copy, Debug)]
-pub enum Reach {
-    /// It outlives every process.
-    Cache,
-    /// It outlives a power failure too.
-    Disk,
 }
 
 /// Why frames could not be taken in.
@@ -259,6 +201,4 @@ fn header_crc(header: &Header) -> u32 {
 }
 
 pub const FILE: &str = "torpor.index";
-/// A file this much longer than twice its first size is written anew.
-const SLACK_BYTES: u64 = 256 * 1024;
 const READ_BYTES: usize = 64 * 1024;

@@ -64,17 +64,13 @@ impl Mailbox {
         let _lock = self.folder.lock()?;
         self.index.catch_up(&self.folder)?;
         let table = &self.index.table;
-        let mut batch = Batch::default();
-        match table.boot {
-            Some(boot) if boot == boot::id() => return Ok(()),
-            // A new index has given out nothing.
-            None => {}
-            Some(_) => batch.counters(
-                table.uid_next.saturating_add(boot::SKIPPED_UIDS),
-                table.recent_next,
-                table.highest_modseq + boot::SKIPPED_MODSEQS,
-            ),
+        if table.boot == Some(boot::id()) {
+            return Ok(());
         }
+        let mut batch = Batch::default();
+        let uid_next = table.uid_next.saturating_add(boot::SKIPPED_UIDS);
+        let modseq = table.highest_modseq + boot::SKIPPED_MODSEQS;
+        batch.counters(uid_next, table.recent_next, modseq);
         batch.booted(boot::id());
         self.index.commit(&self.folder, &mut batch, Reach::Cache)
     }

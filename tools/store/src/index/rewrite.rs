@@ -15,15 +15,20 @@ use super::frame::Batch;
 use super::layout::{Header, MAGIC, VERSION};
 use super::{FILE, Index, Table, header_crc};
 use crate::StoreError;
+use crate::boot;
 use crate::folder::{FILE_MODE, Folder};
 
 impl Index {
     /// Begins an index; the caller holds the lock, and `uid_validity` was never used before.
-    /// Nothing waits for the disk: an index that a power failure takes is begun once more.
+    /// Nothing waits for the disk: an index that a power failure takes is begun once more, and
+    /// one that it leaves has at least this page, with the boot.
     pub fn create(folder: &Folder, uid_validity: u32) -> Result<Index, StoreError> {
         let mut file = create_new(folder)?;
-        let header = header(uid_validity, size_of::<Header>() as u64, 0);
-        file.write_all(header.as_bytes()).map_err(failed())?;
+        let mut batch = Batch::default();
+        batch.booted(boot::id());
+        let bytes = size_of::<Header>() + batch.finish().len();
+        let header = header(uid_validity, bytes as u64, 0);
+        file.write_all(&[header.as_bytes(), batch.finish()].concat()).map_err(failed())?;
         take_name(folder)?;
         Index::load(folder)?.ok_or(StoreError::NotFound)
     }

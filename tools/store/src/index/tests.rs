@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::commit::SLACK_BYTES;
 use super::*;
 use crate::Flags;
 use crate::file_name::Letters;
@@ -20,8 +21,9 @@ impl Ground {
         let root = tempfile::tempdir().expect("a temporary folder");
         let folder = Folder::open(root.path()).expect("a folder");
         let mut index = Index::create(&folder, 77).expect("an index");
-        let mut states = vec![(index.end, told(&index))];
-        for round in 0..6 {
+        let begun = size_of::<Header>() as u64;
+        let mut states = vec![(begun, told(&index)), (index.end, told(&index))];
+        for round in 1..ROUNDS {
             let mut batch = Batch::default();
             transaction(round, &mut batch);
             index.commit(&folder, &mut batch, Reach::Cache).expect("a commit");
@@ -48,17 +50,21 @@ impl Ground {
 
 /// One frame each, so that every prefix of frames is one of the states.
 fn transaction(round: u32, batch: &mut Batch) {
-    let modseq = u64::from(round) + 2;
+    let modseq = u64::from(round) + 1;
     let named = (&b"1.base"[..], Flags::SEEN, Letters(Letters::IN_NEW));
     match round {
-        0 => batch.keyword("$Label"),
-        1 => (1..=3).for_each(|uid| batch.arrived(uid, modseq, named)),
-        2 => batch.changed(2, modseq, Flags::DRAFT | Flags::of_keyword(0), Letters::default()),
-        3 => batch.expunged(1, 2, modseq),
-        4 => batch.counters(9, 5, modseq),
+        // Every index begins with it.
+        0 => batch.booted(crate::boot::id()),
+        1 => batch.keyword("$Label"),
+        2 => (1..=3).for_each(|uid| batch.arrived(uid, modseq, named)),
+        3 => batch.changed(2, modseq, Flags::DRAFT | Flags::of_keyword(0), Letters::default()),
+        4 => batch.expunged(1, 2, modseq),
+        5 => batch.counters(9, 5, modseq),
         _ => batch.scanned(Scanned { new_ns: 5.into(), cur_ns: 6.into() }),
     }
 }
+
+const ROUNDS: u32 = 7;
 
 /// All that a table knows, but for where it has it from.
 fn told(index: &Index) -> String {
@@ -85,7 +91,7 @@ fn a_tail_cut_off_at_any_byte_costs_only_its_own_frame() {
         let before = before.expect("the header is there");
         assert_eq!(told(&index), ground.states[before].1, "cut at {cut}");
         // The next writer cuts the tail away, and what it and all after it write can be read.
-        for round in before as u32..6 {
+        for round in before as u32..ROUNDS {
             let mut batch = Batch::default();
             transaction(round, &mut batch);
             index.commit(&ground.folder, &mut batch, Reach::Cache).expect("a commit");
@@ -125,7 +131,7 @@ fn a_hole_at_the_end_is_a_tail_and_one_before_the_end_is_damage() {
     let whole = ground.bytes();
     for zeros in [1, 15, 16, 17, 4096, 10_000] {
         let index = ground.loaded(&[&whole[..], &vec![0; zeros]].concat()).expect("an index");
-        assert_eq!(told(&index), ground.states[6].1);
+        assert_eq!(told(&index), ground.states[ROUNDS as usize].1);
     }
     let torn = [&whole[..], &[0; 5000], &[1]].concat();
     assert!(matches!(ground.loaded(&torn), Err(StoreError::Damaged { .. })));

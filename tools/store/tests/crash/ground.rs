@@ -74,4 +74,4 @@ fn append(home: &Home, to: &MailboxName, id: &str) {
 }
 
 /// When an index that began empty is rewritten.
-const REWRITE_BYTES: u64 = 256 * 1024 + 2 * 64;
+const REWRITE_BYTES: u64 = 256 * 1024 + 2 * 96;
