@@ -57,7 +57,7 @@ fn every_way_to_lose_a_client_is_told_apart() {
         "BYE enough": 10,
         "no answer in time": 10,
         "wrong answer: tag z99 instead of a3: done": 10,
-        "wrong answer: ": 10,
+        r"wrong answer: \x01\x02": 10,
     });
     assert_eq!(storm["died"], died);
     assert_eq!(storm["answers"]["done"]["lost"], died);

@@ -65,7 +65,8 @@ impl Replies {
     }
 
     fn not_imap(&self) -> NotImap {
-        NotImap(shown(&String::from_utf8_lossy(&self.unread)))
+        let line = self.unread.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        NotImap(line.trim_ascii().escape_ascii().to_string().chars().take(TEXT_CHARS_MAX).collect())
     }
 }
 
@@ -181,6 +182,8 @@ mod tests {
         let mut replies = Replies::default();
         replies.add(b"HTTP/1.1 400 Bad Request\r\n");
         assert_eq!(replies.next(), Err(NotImap("HTTP/1.1 400 Bad Request".to_owned())));
+        replies.unread = b"\x01\xff\r\n".to_vec();
+        assert_eq!(replies.next(), Err(NotImap(r"\x01\xff".to_owned())));
         let mut endless = Replies { greeted: true, ..Replies::default() };
         endless.add(&vec![b'a'; REPLY_BYTES_MAX + 1]);
         assert!(endless.next().is_err());

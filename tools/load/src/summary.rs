@@ -158,6 +158,7 @@ fn answer(tally: &Tally) -> Value {
     json!({
         "asked": asked,
         "answered": times.count(),
+        "min_us": times.min_us(),
         "p50_us": times.percentile_us(50.0),
         "p90_us": times.percentile_us(90.0),
         "p99_us": times.percentile_us(99.0),

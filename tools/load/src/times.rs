@@ -41,6 +41,11 @@ impl Times {
         self.0.value_at_quantile(percent / 100.0)
     }
 
+    /// The first of them to come; 0 when there are none.
+    pub fn min_us(&self) -> u64 {
+        self.0.min()
+    }
+
     pub fn max_us(&self) -> u64 {
         self.0.max()
     }
