@@ -38,7 +38,9 @@ fn everybody_is_answered(scene: &Scene, counted: bool) {
         json: folder.path().join("load.json"),
         report: Some(folder.path().join("load.html")),
     };
-    let words = format!("storm --clients {CLIENTS} --done 200 --mail 200 --processes 2 --quiet");
+    let words = format!(
+        "storm --clients {CLIENTS} --done 200 --mail 200 --processes 2 --logins-per-sec 400 --quiet"
+    );
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
     let played = scene.load(&binary, &words, &out).expect("it runs");
     let asleep = point(&played, "after log in");
