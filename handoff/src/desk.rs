@@ -15,6 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::EventFd;
 use slab::Slab;
 
+use crate::bell::answer;
 use crate::master::{Event, Timeouts};
 use crate::message::{Exited, Returned, Wake};
 use crate::outcome::{Cause, Outcome};
@@ -96,9 +97,8 @@ impl Desk {
             }
             self.look_after_due();
             if is_rung {
-                // Before the channel is emptied, so that no ring is lost.
-                let _ = self.bell.read();
-                self.take_wakes();
+                let bell = Arc::clone(&self.bell);
+                answer(&*bell, || self.take_wakes());
             }
             if std::mem::take(&mut self.has_replied) {
                 self.doorbell.ring();

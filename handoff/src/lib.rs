@@ -19,6 +19,7 @@
 //! * [`message`]: what goes over the two channels; outcomes, and whose fault they were.
 //! * [`master`]: one conversation with `imap-master` as a state machine. Pure; the simulator
 //!   drives the same one.
+//! * `bell`: how the threads wake each other.
 //! * `talk`, `desk`, [`thread`]: sockets, epoll set and thread around it. They hold no rule of
 //!   their own but this one: read until nothing is left before time or death is reported.
 //! * `workers`: those that took a client, until their processes end.
@@ -28,6 +29,7 @@
 //! inside of a `Wake` and a `Returned`, is sent at most once, and only a worker's `+` or the
 //! shutdown of the client's connection ends our ownership.
 
+mod bell;
 mod desk;
 pub mod line;
 pub mod master;

@@ -17,6 +17,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::bell::announce;
 use crate::desk::{Channels, Desk};
 use crate::master::Timeouts;
 use crate::message::{Exited, Returned, Wake};
@@ -87,11 +88,10 @@ impl Handoff {
         else {
             return Err(wake);
         };
-        wakes.try_send(wake).map_err(crossbeam_channel::TrySendError::into_inner)?;
+        let sent = announce(&*self.bell, || wakes.try_send(wake));
+        sent.map_err(crossbeam_channel::TrySendError::into_inner)?;
         self.in_flight += 1;
         assert!(self.in_flight <= self.in_flight_max);
-        // Only a full counter can fail, and a bell that rings already need not be rung.
-        let _ = self.bell.write(1);
         Ok(())
     }
 
@@ -124,8 +124,7 @@ impl Handoff {
     /// Ends the thread: what was not sent comes back at once (ECANCELED), what was sent is waited
     /// for, at most `ack_timeout_ms`. Then `returned` yields all that is left.
     pub fn stop(&mut self) {
-        self.wakes = None;
-        let _ = self.bell.write(1);
+        announce(&*self.bell, || self.wakes = None);
         if let Some(thread) = self.thread.take() {
             // A panic was printed where it happened; there is nothing to add to it.
             let _ = thread.join();

@@ -32,11 +32,11 @@ impl Bench {
     }
 
     fn answer(&self) -> (Option<u32>, u32) {
-        let answers = self.out.list.iter().filter_map(|action| match action {
+        let mut answers = self.out.list.iter().filter_map(|action| match action {
             Action::Answer(answer) => Some((answer.cursor, answer.count)),
             _ => None,
         });
-        answers.last().expect("an order is answered")
+        answers.next_back().expect("an order is answered")
     }
 
     fn has_stopped(&self) -> bool {
