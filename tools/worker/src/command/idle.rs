@@ -40,6 +40,10 @@ impl Session {
 
     /// An IDLE that the engine has kept: the client has seen its `+` already.
     pub(crate) fn resume_idle(&mut self, tag: &str) -> Result<Reply, Trouble> {
+        // Most often the client is awake because it has said DONE: nothing to watch then.
+        if self.has_input() {
+            return self.end_idle();
+        }
         let mut idle = self.begin_idle();
         // The sync of the wake was before this watch.
         idle.is_dirty = true;
@@ -68,8 +72,8 @@ impl Session {
 
     fn go_on_idling(&mut self, tag: &str, mut idle: Idle) -> Result<Reply, Trouble> {
         loop {
-            let pending = self.link.pending();
-            if pending.contains(&b'\n') || pending.len() > LINE_BYTES_MAX {
+            if self.has_input() {
+                self.old_watch = idle.watch;
                 return self.end_idle();
             }
             let due = idle.next_due(self.selected.is_some());
@@ -82,6 +86,12 @@ impl Session {
             }
             self.meet_deadlines(tag, &mut idle)?;
         }
+    }
+
+    /// A whole line, or more than one can be.
+    fn has_input(&self) -> bool {
+        let pending = self.link.pending();
+        pending.contains(&b'\n') || pending.len() > LINE_BYTES_MAX
     }
 
     fn meet_deadlines(&mut self, tag: &str, idle: &mut Idle) -> Result<(), Trouble> {
