@@ -38,11 +38,12 @@ impl Place {
         let options = DovecotOptions { hibernate_timeout_secs: 0, ..DovecotOptions::new(version) };
         let dovecot = Dovecot::start(&options).expect("a private Dovecot starts");
         let user = DovecotOptions::user(1);
-        let maildir = dovecot.mailbox(&user).path();
+        let inbox = dovecot.mailbox(&user);
+        let maildir = inbox.path();
         let above = maildir.parent().expect("a home");
         std::fs::create_dir_all(above).expect("a home can be made");
         std::os::unix::fs::chown(above, Some(options.mail_uid), None).expect("run as root");
-        deliver(&mails, &maildir, options.mail_uid);
+        deliver(&mails, maildir, options.mail_uid);
         let stream = TcpStream::connect(dovecot.endpoint(false).address).expect("Dovecot listens");
         let mut referee = Talk::over(stream);
         referee.command(&format!("LOGIN {user} pw"));
