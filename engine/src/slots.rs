@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(slots.claim(), Some(first));
         assert_ne!(slots[first].generation, generation);
         assert_eq!(slots.used(), 2);
+        assert!(!slots.is_current(first, generation), "its tenant has left");
         assert!(!slots.is_current(2, 0), "a slot that was never claimed");
     }
 

@@ -32,17 +32,18 @@ def left_out(text):
     return numbers
 
 
-def count(file, skip):
-    """Lines and branches of a file: how often each was met."""
+def count(files, skip):
+    """Lines and branches of one source, wherever it was built: how often each was met."""
     lines, branches = {}, {}
-    for line, _, times, has_count, is_entry, *_ in file["segments"]:
-        if has_count and is_entry and line not in skip:
-            lines[line] = max(times, lines.get(line, 0))
-    for branch in file["branches"]:
-        place, (taken, passed) = tuple(branch[:4]), branch[4:6]
-        if place[0] not in skip:
-            for way, times in (("true", taken), ("false", passed)):
-                branches[place, way] = branches.get((place, way), 0) + times
+    for file in files:
+        for line, _, times, has_count, is_entry, *_ in file["segments"]:
+            if has_count and is_entry and line not in skip:
+                lines[line] = max(times, lines.get(line, 0))
+        for branch in file["branches"]:
+            place, (taken, passed) = tuple(branch[:4]), branch[4:6]
+            if place[0] not in skip:
+                for way, times in (("true", taken), ("false", passed)):
+                    branches[place, way] = branches.get((place, way), 0) + times
     return lines, branches
 
 
@@ -56,12 +57,12 @@ def main(export, least, *names):
         files = json.load(data)["data"][0]["files"]
     all_lines, all_branches, never = [], [], []
     for name in names:
-        file = next((file for file in files if file["filename"].endswith("/" + name)), None)
-        if file is None:
+        found = [file for file in files if file["filename"].endswith("/" + name)]
+        if not found:
             sys.exit(f"{name} was never run")
         with open(name, encoding="utf-8") as source:
             text = source.read()
-        lines, branches = count(file, left_out(text))
+        lines, branches = count(found, left_out(text))
         all_lines += lines.values()
         all_branches += branches.values()
         print("%-36s lines %4d of %4d %6.2f %%  branches %4d of %4d %6.2f %%"
