@@ -6,5 +6,6 @@ mod fetch;
 mod masks;
 mod place;
 mod search;
+mod session;
 mod talk;
 mod value;

@@ -68,7 +68,7 @@ impl Place {
 }
 
 /// A session of the built-in worker, on a thread of its own.
-fn worker(home: &TempDir) -> Talk {
+pub fn worker(home: &TempDir) -> Talk {
     let (client, server) = UnixStream::pair().expect("a socket pair");
     let (path, base_dir) = (home.path().to_path_buf(), home.path().join("none"));
     thread::spawn(move || {

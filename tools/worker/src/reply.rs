@@ -40,6 +40,11 @@ impl Reply {
         Self { code: code.into(), ..self }
     }
 
+    /// With this code, if it has none.
+    pub fn or_code(self, code: String) -> Self {
+        if self.code.is_empty() { self.code(code) } else { self }
+    }
+
     /// For messages that others have expunged, but this client has not been told of (RFC 2180, 4).
     pub fn no_expunged() -> Self {
         Self::no("Some of the requested messages no longer exist.").code("EXPUNGEISSUED")

@@ -33,7 +33,7 @@ impl Session {
 impl Selected {
     /// To be taken right after a sync in which everything could be told.
     pub fn state(&self) -> SelectedState {
-        let View { uids, recent, modseq, uid_next, keywords } = &self.view;
+        let View { uids, recent, modseq, uid_next, keywords, .. } = &self.view;
         let mut recent = recent.clone();
         recent.keep_last(RECENT_RANGES_MAX);
         SelectedState {
@@ -72,13 +72,15 @@ impl Selected {
         if !(is_known || vanished && uids.len() > count) {
             return Err(Lost::Changed("IMAP session state is inconsistent, please relogin"));
         }
-        let view = View {
+        let mut view = View {
             uids,
             recent: state.recent.clone(),
+            recent_told: 0,
             modseq: state.modseq,
             uid_next: state.uid_next,
             keywords: state.keywords as usize,
         };
+        view.recent_told = view.recent_count();
         Ok(Self { name, mailbox, view, examine: state.examine })
     }
 }

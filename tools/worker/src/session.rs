@@ -28,7 +28,7 @@ use crate::log::Log;
 use crate::ranges::Ranges;
 use crate::reply::Reply;
 use crate::selected::Selected;
-use crate::sync::Telling;
+use crate::sync::{Telling, Told};
 use crate::watch::Watch;
 
 /// See the module.
@@ -184,9 +184,11 @@ impl Session {
                 self.store(&sequence_set, &StoreWish { kind, response, flags, uid, modifiers })
             }
             CommandBody::Fetch { sequence_set, macro_or_item_names: names, uid, modifiers } => {
+                self.sync(false, &Ranges::default())?;
                 self.fetch(&sequence_set, &FetchWish { names, uid, modifiers })
             }
             CommandBody::Search { charset, criteria, uid } => {
+                self.sync(false, &Ranges::default())?;
                 self.search(charset.as_ref(), criteria.as_ref(), uid)
             }
             CommandBody::Copy { sequence_set, mailbox, uid } => {
@@ -203,13 +205,13 @@ impl Session {
 /// Small things that commands share.
 impl Session {
     /// Tells what others have done. `known` are UIDs whose present flags the client knows.
-    pub(crate) fn sync(&mut self, expunges: bool, known: &Ranges) -> Result<bool, Trouble> {
+    pub(crate) fn sync(&mut self, expunges: bool, known: &Ranges) -> Result<Told, Trouble> {
         match &mut self.selected {
             Some(selected) => {
                 let telling = Telling { features: self.features, expunges, known };
                 selected.sync(&mut self.link, telling)
             }
-            None => Ok(false),
+            None => Ok(Told::default()),
         }
     }
 
@@ -225,14 +227,20 @@ impl Session {
                 Ok(false)
             }
             Err(Trouble::End(end)) => Err(end),
-            Ok(said) => Ok(said),
+            Ok(told) => Ok(told.any),
         }
     }
 
-    /// The end of a command at which everything may be told.
+    /// The end of a command at which everything may be told. A client that hears VANISHED, which
+    /// brings no modseq, hears where it stands (RFC 7162, 3.2.7).
     pub(crate) fn synced(&mut self, reply: Reply) -> Result<Reply, Trouble> {
-        self.sync(true, &Ranges::default())?;
-        Ok(reply)
+        let told = self.sync(true, &Ranges::default())?;
+        match &self.selected {
+            Some(selected) if told.expunges && self.features.qresync => {
+                Ok(reply.or_code(format!("HIGHESTMODSEQ {}", selected.view.modseq)))
+            }
+            _ => Ok(reply),
+        }
     }
 
     /// What the log and the engine call this session's statistics; Dovecot's `imap_logout_format`.

@@ -21,10 +21,19 @@ pub struct Telling<'a> {
     pub known: &'a Ranges,
 }
 
+/// What a sync has said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Anything at all.
+    pub any: bool,
+    /// That messages are gone.
+    pub expunges: bool,
+}
+
 impl Selected {
-    /// Takes in what the store knows and tells it; true if there was anything to tell. Streams: a
-    /// list of any length costs no memory here beyond the ranges of a VANISHED.
-    pub fn sync(&mut self, out: &mut impl Write, telling: Telling<'_>) -> Result<bool, Trouble> {
+    /// Takes in what the store knows and tells it. Streams: a list of any length costs no memory
+    /// here beyond the ranges of a VANISHED.
+    pub fn sync(&mut self, out: &mut impl Write, telling: Telling<'_>) -> Result<Told, Trouble> {
         let uid_validity = self.mailbox.uid_validity();
         let refreshed = self.mailbox.refresh();
         let is_damaged = matches!(refreshed, Err(StoreError::Damaged { .. }));
@@ -34,15 +43,18 @@ impl Selected {
         refreshed?;
         self.claim_recent()?;
         if self.is_current() {
-            return Ok(false);
+            return Ok(Told::default());
         }
+        let known = self.view.uids.len();
         if telling.expunges {
             self.tell_expunges(out, telling.features)?;
         }
+        let expunges = self.view.uids.len() < known;
         self.tell_keywords(out)?;
         self.tell_flags(out, telling)?;
         self.tell_arrivals(out)?;
-        Ok(true)
+        self.tell_recent(out)?;
+        Ok(Told { any: true, expunges })
     }
 
     /// \Recent belongs to the first session that hears of a message.
@@ -114,7 +126,16 @@ impl Selected {
             return Ok(());
         }
         self.view.uids.extend(messages[first..].iter().map(|message| message.uid));
-        write!(out, "* {} EXISTS\r\n", self.view.count())?;
-        write!(out, "* {} RECENT\r\n", self.view.recent_count())
+        write!(out, "* {} EXISTS\r\n", self.view.count())
+    }
+
+    /// Only if it is another number than before, like Dovecot.
+    fn tell_recent(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let recent = self.view.recent_count();
+        if recent != self.view.recent_told {
+            write!(out, "* {recent} RECENT\r\n")?;
+        }
+        self.view.recent_told = recent;
+        Ok(())
     }
 }

@@ -16,6 +16,8 @@ pub struct View {
     pub(crate) uids: Vec<u32>,
     /// UIDs that have \Recent in this session; some of them may be gone.
     pub(crate) recent: Ranges,
+    /// How many messages with \Recent have been told of.
+    pub(crate) recent_told: usize,
     /// Flags up to this modseq have been told.
     pub(crate) modseq: u64,
     /// No message at or above has been told of.

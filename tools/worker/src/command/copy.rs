@@ -36,7 +36,7 @@ impl Session {
         selected.mailbox.refresh()?;
         let uids = selected.view.uids(&sequences);
         if uids.iter().any(|uid| selected.mailbox.find(*uid).is_none()) {
-            return Ok(Reply::no_expunged());
+            return self.synced(Reply::no_expunged());
         }
         let pairs = selected.mailbox.copy(&uids, &mut target, remove)?;
         let code = copy_code(target.uid_validity(), &pairs);

@@ -18,36 +18,27 @@ impl Session {
         }
         let gone = selected.expunge_deleted(only)?;
         self.statistics.expunged_count = self.statistics.expunged_count.saturating_add(gone);
-        self.synced(Reply::ok("Expunge completed."))?;
-        Ok(self.highest(Reply::ok("Expunge completed.")))
+        self.synced(Reply::ok("Expunge completed."))
     }
 
     /// Expunges like EXPUNGE, without a word of it (RFC 3501, 6.4.2).
     pub(crate) fn close(&mut self) -> Result<Reply, Trouble> {
         let selected = self.selected.as_mut().expect("checked by the caller");
-        if !selected.examine {
-            let gone = selected.expunge_deleted(None)?;
-            self.statistics.expunged_count = self.statistics.expunged_count.saturating_add(gone);
-        }
-        selected.view.modseq = selected.mailbox.highest_modseq();
-        let reply = self.highest(Reply::ok("Close completed."));
+        let gone = if selected.examine { 0 } else { selected.expunge_deleted(None)? };
+        self.statistics.expunged_count = self.statistics.expunged_count.saturating_add(gone);
+        let modseq = selected.mailbox.highest_modseq();
         self.selected = None;
-        Ok(reply)
+        let reply = Reply::ok("Close completed.");
+        // Here as well a client learns where it stands (RFC 7162, 3.2.8).
+        Ok(match gone > 0 && self.features.qresync {
+            true => reply.code(format!("HIGHESTMODSEQ {modseq}")),
+            false => reply,
+        })
     }
 
     pub(crate) fn unselect(&mut self) -> Result<Reply, Trouble> {
         self.selected = None;
         Ok(Reply::ok("Unselect completed."))
-    }
-
-    /// Clients that resynchronize learn where they stand (RFC 7162, 3.2.7 and 3.2.8).
-    fn highest(&self, reply: Reply) -> Reply {
-        match &self.selected {
-            Some(selected) if self.features.qresync => {
-                reply.code(format!("HIGHESTMODSEQ {}", selected.view.modseq))
-            }
-            _ => reply,
-        }
     }
 }
 

@@ -38,7 +38,8 @@ impl Session {
         Ok(Reply::ok("Lsub completed."))
     }
 
-    /// The names that match, and with `%` the parents that match but are not among the names.
+    /// The names that match, and the parents that match but are not among the names: of mailboxes
+    /// all, as in Dovecot, of subscriptions only with `%`, as RFC 3501 wants it (6.3.9).
     fn tell_names(
         &mut self,
         word: &str,
@@ -53,7 +54,8 @@ impl Session {
         let Some(pattern) = Pattern::new(&reference, &text_of(wanted)) else { return Ok(()) };
         let known: BTreeSet<&str> = names.iter().map(MailboxName::as_str).collect();
         let parents: BTreeSet<&str> = known.iter().flat_map(|name| parents(name)).collect();
-        let missing = parents.difference(&known).filter(|_| pattern.names_parents());
+        let missing =
+            parents.difference(&known).filter(|_| word == "LIST" || pattern.names_parents());
         let missing = missing.map(|name| (*name, false));
         let present = names.iter().map(|name| (name.as_str(), true));
         for (name, exists) in present.chain(missing) {
@@ -62,6 +64,7 @@ impl Session {
             }
             let attributes = match (word, exists, parents.contains(name)) {
                 ("LSUB", true, _) => "",
+                ("LSUB", false, _) => "\\Noselect",
                 (_, false, _) => "\\Noselect \\HasChildren",
                 (_, true, true) => "\\HasChildren",
                 (_, true, false) => "\\HasNoChildren",

@@ -14,7 +14,7 @@ impl Pattern {
         (text.len() <= PATTERN_BYTES_MAX).then(|| Self(text.into_bytes()))
     }
 
-    /// True if the name of a parent may be told for the sake of its children (RFC 3501, 6.3.8).
+    /// True if the name of a parent is told for the sake of its children (RFC 3501, 6.3.9).
     pub fn names_parents(&self) -> bool {
         self.0.contains(&b'%')
     }

@@ -64,6 +64,7 @@ impl Selected {
         view.modseq = mailbox.highest_modseq();
         view.uid_next = mailbox.uid_next();
         view.keywords = mailbox.keywords().len();
+        view.recent_told = view.recent_count();
         Ok(selected)
     }
 

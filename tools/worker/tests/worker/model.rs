@@ -32,6 +32,7 @@ pub struct Viewer {
     /// Changed since it was last told of flags.
     dirty: BTreeSet<u32>,
     recent: BTreeSet<u32>,
+    recent_told: usize,
 }
 
 /// A message set: from, to; `None` is `*`.
@@ -83,8 +84,10 @@ impl Model {
         viewer.told_last = self.uid_last;
         if !arrived.is_empty() {
             viewer.told.extend(arrived);
-            let recent = viewer.told.iter().filter(|uid| viewer.recent.contains(uid)).count();
             lines.push(format!("* {} EXISTS", viewer.told.len()));
+        }
+        let recent = viewer.told.iter().filter(|uid| viewer.recent.contains(uid)).count();
+        if std::mem::replace(&mut viewer.recent_told, recent) != recent {
             lines.push(format!("* {recent} RECENT"));
         }
         lines
@@ -104,9 +107,9 @@ impl Model {
     }
 
     pub fn fetch(&mut self, who: usize, set: Set, by_uid: bool) -> Vec<String> {
+        let mut lines = self.sync(who, false);
         let viewer = &self.viewers[who];
-        let Some(named) = viewer.resolve(set, by_uid) else { return bad_set() };
-        let mut lines = Vec::new();
+        let Some(named) = viewer.resolve(set, by_uid) else { return with(lines, BAD_SET) };
         for uid in named.iter().filter(|uid| viewer.seen.contains_key(uid)) {
             let sequence = viewer.told.binary_search(uid).unwrap() + 1;
             lines.push(format!("* {sequence} FETCH (UID {uid} {})", viewer.flags(*uid)));
@@ -178,7 +181,7 @@ impl Model {
         let Some(named) = self.viewers[who].resolve(set, true) else { return bad_set() };
         self.refresh(who);
         if named.iter().any(|uid| !self.truth.contains_key(uid)) {
-            return vec![GONE.to_owned()];
+            return with(self.sync(who, true), GONE);
         }
         let mut copies = Vec::new();
         for uid in &named {
@@ -251,7 +254,8 @@ fn with(mut lines: Vec<String>, reply: &str) -> Vec<String> {
 }
 
 fn bad_set() -> Vec<String> {
-    vec!["BAD Invalid messageset.".to_owned()]
+    vec![BAD_SET.to_owned()]
 }
 
+const BAD_SET: &str = "BAD Invalid messageset.";
 const GONE: &str = "NO [EXPUNGEISSUED] Some of the requested messages no longer exist.";

@@ -55,6 +55,7 @@ fn vanished_takes_the_place_of_expunge() {
     one.ok("STORE 1 +FLAGS.SILENT (\\Seen)");
     let told = two.ok("NOOP");
     assert!(told[0].starts_with("* 1 FETCH (UID 6 FLAGS (\\Seen) MODSEQ ("), "{told:?}");
+    two.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
     let last = two.reply("CLOSE");
     assert!(last.starts_with("OK [HIGHESTMODSEQ "), "{last}");
 }

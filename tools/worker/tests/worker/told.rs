@@ -14,8 +14,9 @@ fn expunges_wait_for_a_command_that_may_tell_them() {
     let told = two.say("STORE 1:2 +FLAGS (\\Flagged)");
     assert_eq!(told[0], "* 2 FETCH (FLAGS (\\Flagged))");
     assert!(told[1].starts_with("NO [EXPUNGEISSUED]"), "{told:?}");
-    assert!(two.reply("COPY 1:2 INBOX").starts_with("NO [EXPUNGEISSUED]"));
-    assert_eq!(two.ok("NOOP"), ["* 1 EXPUNGE"]);
+    let told = two.say("COPY 1:2 INBOX");
+    assert_eq!(told[0], "* 1 EXPUNGE");
+    assert!(told[1].starts_with("NO [EXPUNGEISSUED]"));
     assert_eq!(two.reply("STORE 3 +FLAGS (\\Seen)"), "BAD Invalid messageset.");
 }
 
@@ -47,7 +48,7 @@ fn arrivals_are_told_and_recent_for_the_first_who_hears() {
     let (mut one, mut two) = (lab.select(), lab.select());
     lab.deliver("INBOX", "new\n");
     assert_eq!(one.ok("NOOP"), ["* 2 EXISTS", "* 2 RECENT"]);
-    assert_eq!(two.ok("NOOP"), ["* 2 EXISTS", "* 0 RECENT"]);
+    assert_eq!(two.ok("NOOP"), ["* 2 EXISTS"]);
 }
 
 #[test]
