@@ -105,11 +105,12 @@ struct Round {
     staged: Vec<(Letter, io::Result<Staged>)>,
 }
 
-/// A letter that only its last step is missing from.
+/// What is done of a delivery beforehand.
 enum Staged {
+    /// All but the rename.
     Maildir(maildir::Staged),
-    Lmtp(lmtp::Staged),
-    Append(append::Staged),
+    /// Nothing: a connection for each waiting mail would be a second load on the server.
+    Nothing,
 }
 
 impl Round {
@@ -117,11 +118,8 @@ impl Round {
         for job in inbox {
             match job {
                 Job::Stage(letters, ready) => {
-                    let stage = |letter: Letter| {
-                        let staged = self.route.stage(&letter.user);
-                        (letter, staged)
-                    };
-                    self.staged = letters.into_iter().map(stage).collect();
+                    let staged = letters.into_iter().map(|letter| self.stage(letter));
+                    self.staged = staged.collect();
                     // Nobody waits when the crew is ending.
                     let _ = ready.send(());
                 }
@@ -131,40 +129,35 @@ impl Round {
                     }
                 }
                 Job::Post(letter) => {
-                    let staged = self.route.stage(&letter.user);
+                    let (letter, staged) = self.stage(letter);
                     self.deliver(&letter, staged);
                 }
             }
         }
     }
 
+    fn stage(&self, letter: Letter) -> (Letter, io::Result<Staged>) {
+        let Route::Maildir { template } = &self.route else { return (letter, Ok(Staged::Nothing)) };
+        let folder = PathBuf::from(template.replace("{user}", &letter.user.name));
+        (letter, maildir::Staged::new(&folder, MESSAGE).map(Staged::Maildir))
+    }
+
     fn deliver(&self, letter: &Letter, staged: io::Result<Staged>) {
-        let visible = || letter.seats.clone().for_each(|seat| self.mailed.stamp(seat));
-        let delivered = staged.and_then(|staged| match staged {
-            Staged::Maildir(staged) => staged.release(visible),
-            Staged::Lmtp(staged) => staged.release(visible),
-            Staged::Append(staged) => staged.release(visible),
+        let Letter { user, seats } = letter;
+        let visible = || seats.clone().for_each(|seat| self.mailed.stamp(seat));
+        let delivered = staged.and_then(|staged| match (staged, &self.route) {
+            (Staged::Maildir(staged), _) => staged.release(visible),
+            (Staged::Nothing, Route::Lmtp { to, recipient }) => {
+                let recipient = recipient.replace("{user}", &user.name);
+                lmtp::deliver(to, &recipient, MESSAGE, visible)
+            }
+            (Staged::Nothing, Route::Append { server, mailbox }) => {
+                append::deliver(*server, user, mailbox, MESSAGE, visible)
+            }
+            (Staged::Nothing, Route::Maildir { .. }) => unreachable!("it is staged, or an error"),
         });
         if let Err(error) = delivered {
-            letter.seats.clone().for_each(|seat| self.mailed.fail(seat, error.to_string()));
-        }
-    }
-}
-
-impl Route {
-    fn stage(&self, user: &User) -> io::Result<Staged> {
-        match self {
-            Self::Maildir { template } => {
-                let folder = PathBuf::from(template.replace("{user}", &user.name));
-                maildir::Staged::new(&folder, MESSAGE).map(Staged::Maildir)
-            }
-            Self::Lmtp { to, recipient } => {
-                let recipient = recipient.replace("{user}", &user.name);
-                lmtp::Staged::new(to, &recipient, MESSAGE).map(Staged::Lmtp)
-            }
-            Self::Append { server, mailbox } => {
-                Ok(Staged::Append(append::Staged::new(*server, user, mailbox, MESSAGE)))
-            }
+            seats.clone().for_each(|seat| self.mailed.fail(seat, error.to_string()));
         }
     }
 }

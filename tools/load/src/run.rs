@@ -52,7 +52,7 @@ pub enum RunError {
 /// A crew could not be started or ended early.
 pub fn run(setup: &Setup) -> Result<Outcome, RunError> {
     let mut run = Run::start(setup)?;
-    run.point("before", true)?;
+    run.point("before");
     for (index, act) in setup.plan.acts.iter().enumerate() {
         run.play(index, act)?;
         run.settle(act)?;
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
     /// Gives the server the time to let everybody fall asleep again.
     fn settle(&mut self, act: &Act) -> Result<(), RunError> {
         if *act == Act::LogIn {
-            self.point("logged in", true)?;
+            self.point("logged in");
         }
         let observed = self.setup.watch.sees_sleep();
         let patience = if observed { self.setup.asleep_within } else { self.setup.settle };
@@ -138,19 +138,17 @@ impl<'a> Run<'a> {
             asleep = observed && self.setup.watch.is_asleep(self.sum().alive);
         }
         self.show.waited();
-        self.point(&format!("after {}", act.name()), false)?;
+        self.point(&format!("after {}", act.name()));
         Ok(())
     }
 
-    /// Notes what the server's processes weigh. `always`: even if everything is as it was.
-    fn point(&mut self, name: &str, always: bool) -> Result<(), RunError> {
-        let Some(seen) = self.setup.watch.look() else { return Ok(()) };
+    /// Notes what the server's processes are and weigh, if they are watched.
+    fn point(&mut self, name: &str) {
+        let Some(seen) = self.setup.watch.look() else { return };
         let clients = self.sum().alive;
         let pss_kb = self.setup.watch.pss_kb();
         let secs = self.began.elapsed().as_secs_f64();
-        debug_assert!(always || !self.outcome.acts.is_empty());
         self.outcome.points.push(Point { name: name.to_owned(), secs, clients, seen, pss_kb });
-        Ok(())
     }
 
     /// The next word of a crew; `None` when there was none for a moment.
@@ -190,7 +188,6 @@ impl<'a> Run<'a> {
     }
 
     fn tell(&mut self, order: Order) -> Result<(), RunError> {
-        // All lines are ready before the first is written, so that everybody begins together.
         for crew in &mut self.crews {
             crew.say(&order)?;
         }
@@ -210,10 +207,8 @@ impl Crew {
         let stdout = child.stdout.take().expect("it is piped");
         let orders = child.stdin.take();
         std::thread::Builder::new().name(format!("crew {index}")).spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let line = line.ok();
-                let over = line.is_none();
-                if words.send((index, line)).is_err() || over {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if words.send((index, Some(line))).is_err() {
                     return;
                 }
             }

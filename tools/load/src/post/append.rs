@@ -8,41 +8,30 @@ use crate::reply::{NotImap, Replies, Reply};
 use crate::talk::quoted;
 use crate::users::User;
 
-/// What an APPEND needs. Nothing is done beforehand: a session for each waiting mail would be a
-/// second load on the server.
-pub struct Staged {
+/// Logs in and delivers; `visible` is called when the server is about to get the text.
+///
+/// # Errors
+/// No connection, or the server refuses; the error holds its words.
+pub fn deliver(
     server: SocketAddr,
-    user: User,
-    mailbox: String,
-    message: &'static str,
-}
-
-impl Staged {
-    pub fn new(server: SocketAddr, user: &User, mailbox: &str, message: &'static str) -> Self {
-        Self { server, user: user.clone(), mailbox: mailbox.to_owned(), message }
-    }
-
-    /// Logs in and delivers; `visible` is called when the server is about to get the text.
-    ///
-    /// # Errors
-    /// No connection, or the server refuses; the error holds its words.
-    pub fn release(self, visible: impl FnOnce()) -> io::Result<()> {
-        let stream = TcpStream::connect_timeout(&self.server, REPLY_WITHIN)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(REPLY_WITHIN))?;
-        let mut session = Session { stream, replies: Replies::default() };
-        session.until(|reply| matches!(reply, Reply::Greeting { ok: true, .. }))?;
-        let (name, password) = (quoted(&self.user.name), quoted(&self.user.password));
-        session.say(&format!("a1 LOGIN {name} {password}\r\n"))?;
-        session.until(|reply| is_ok(reply, "a1"))?;
-        let (mailbox, bytes) = (quoted(&self.mailbox), self.message.len());
-        session.say(&format!("a2 APPEND {mailbox} {{{bytes}}}\r\n"))?;
-        session.until(|reply| *reply == Reply::Continue)?;
-        visible();
-        session.say(&format!("{}\r\n", self.message))?;
-        session.until(|reply| is_ok(reply, "a2"))?;
-        session.say("a3 LOGOUT\r\n")
-    }
+    user: &User,
+    mailbox: &str,
+    message: &str,
+    visible: impl FnOnce(),
+) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&server, REPLY_WITHIN)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(REPLY_WITHIN))?;
+    let mut session = Session { stream, replies: Replies::default() };
+    session.until(|reply| matches!(reply, Reply::Greeting { ok: true, .. }))?;
+    session.say(&format!("a1 LOGIN {} {}\r\n", quoted(&user.name), quoted(&user.password)))?;
+    session.until(|reply| is_ok(reply, "a1"))?;
+    session.say(&format!("a2 APPEND {} {{{}}}\r\n", quoted(mailbox), message.len()))?;
+    session.until(|reply| *reply == Reply::Continue)?;
+    visible();
+    session.say(&format!("{message}\r\n"))?;
+    session.until(|reply| is_ok(reply, "a2"))?;
+    session.say("a3 LOGOUT\r\n")
 }
 
 fn is_ok(reply: &Reply, mine: &str) -> bool {

@@ -7,43 +7,41 @@ use std::time::Duration;
 
 use super::LmtpPlace;
 
-/// A conversation that is through DATA and waits for the final dot.
-pub struct Staged {
+/// Delivers one message; `visible` is called when the server is about to take it.
+///
+/// # Errors
+/// No connection, or the server refuses; the error holds its words.
+pub fn deliver(
+    to: &LmtpPlace,
+    recipient: &str,
+    message: &str,
+    visible: impl FnOnce(),
+) -> io::Result<()> {
+    assert!(!message.contains("\r\n."), "a line with a dot in front would need two");
+    let mut session = Session { stream: BufReader::new(connect(to)?) };
+    session.expect("220")?;
+    session.command("LHLO localhost", "250")?;
+    session.command("MAIL FROM:<>", "250")?;
+    session.command(&format!("RCPT TO:<{recipient}>"), "250")?;
+    session.command("DATA", "354")?;
+    session.stream.get_mut().write_all(message.as_bytes())?;
+    visible();
+    // With one recipient there is one reply to the dot.
+    session.command(".", "250")?;
+    // The mail is delivered, whatever becomes of a polite goodbye.
+    let _ = session.command("QUIT", "221");
+    Ok(())
+}
+
+struct Session {
     stream: BufReader<Box<dyn Stream>>,
 }
 
-trait Stream: Read + Write + Send {}
+trait Stream: Read + Write {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
 
-impl Staged {
-    /// # Errors
-    /// No connection, or the server refuses; the error holds its words.
-    pub fn new(to: &LmtpPlace, recipient: &str, message: &str) -> io::Result<Self> {
-        let mut staged = Self { stream: BufReader::new(connect(to)?) };
-        staged.expect("220")?;
-        staged.command("LHLO localhost", "250")?;
-        staged.command("MAIL FROM:<>", "250")?;
-        staged.command(&format!("RCPT TO:<{recipient}>"), "250")?;
-        staged.command("DATA", "354")?;
-        assert!(!message.contains("\r\n."), "a line with a dot in front would need two");
-        staged.stream.get_mut().write_all(message.as_bytes())?;
-        Ok(staged)
-    }
-
-    /// Delivers it; `visible` is called when it is about to be seen.
-    ///
-    /// # Errors
-    /// The server does not take it; the error holds its words.
-    pub fn release(mut self, visible: impl FnOnce()) -> io::Result<()> {
-        visible();
-        // With one recipient there is one reply to the dot.
-        self.command(".", "250")?;
-        // The mail is delivered, whatever becomes of a polite goodbye.
-        let _ = self.command("QUIT", "221");
-        Ok(())
-    }
-
+impl Session {
     fn command(&mut self, text: &str, code: &str) -> io::Result<()> {
         self.stream.get_mut().write_all(format!("{text}\r\n").as_bytes())?;
         self.expect(code)
@@ -125,9 +123,9 @@ mod tests {
             "250 saved\r\n",
             "221 bye\r\n",
         ]);
-        let staged = Staged::new(&place, "u1@x", "Subject: a\r\n\r\nb\r\n").expect("staged");
         let mut seen = false;
-        staged.release(|| seen = true).expect("delivered");
+        let mail = "Subject: a\r\n\r\nb\r\n";
+        deliver(&place, "u1@x", mail, || seen = true).expect("it is taken");
         let heard = heard.join().expect("the server ran");
         assert!(seen && heard.contains("RCPT TO:<u1@x>\r\nDATA\r\nSubject: a\r\n\r\nb\r\n.\r\n"));
     }
@@ -135,7 +133,8 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_the_servers_words() {
         let (place, heard) = server(&["220 a\r\n", "250 b\r\n", "250 c\r\n", "550 who?\r\n"]);
-        let error = Staged::new(&place, "u1@x", "b\r\n").err().expect("it is refused");
+        let unseen = || panic!("nobody will see it");
+        let error = deliver(&place, "u1@x", "b\r\n", unseen).expect_err("it is refused");
         assert_eq!(error.to_string(), "LMTP: 550 who?");
         heard.join().expect("the server ran");
     }
