@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::act::{Act, Then};
+use crate::act::Act;
 use crate::floor::{Floor, Place};
 use crate::plan::Pace;
 use crate::post::Postman;
@@ -66,30 +66,44 @@ impl Troupe {
     }
 
     async fn log_in(&self, pace: Pace) {
-        let Floor { share, plan, .. } = &*self.floor;
-        let at_once = share.of(pace.logins_at_once.min(plan.clients), plan.clients).max(1);
-        let doors = Arc::new(Semaphore::new(at_once as usize));
-        let mut beat = Beat::new(share.rate(pace.logins_per_sec, plan.clients));
+        let doors = self.doors();
+        let mut beat = self.beat(pace.logins_per_sec);
         for seat in &*self.seats {
             beat.next().await;
-            let permit = Arc::clone(&doors).acquire_owned().await;
-            let permit = permit.expect("nobody closes the doors");
-            seat.log_in(permit);
+            seat.log_in(enter(&doors).await);
         }
     }
 
-    /// Those who died or left have had their end already; everybody else gets one here.
+    /// Those who died or left have had their end already; everybody else gets one here. A check is
+    /// no storm: only so many are asked at once.
     async fn check(&self, per_sec: f64) {
-        let Floor { share, plan, .. } = &*self.floor;
-        let mut beat = Beat::new(share.rate(per_sec, plan.clients));
+        let doors = self.doors();
+        let mut beat = self.beat(per_sec);
         for seat in self.seats.iter().filter(|seat| seat.is_resting()) {
             beat.next().await;
+            let permit = enter(&doors).await;
             // It may have been lost while the others were asked.
             if seat.is_resting() {
-                seat.done(Then::Leave);
+                seat.leave(permit);
             }
         }
     }
+
+    /// As many of this crew's clients as may be on their way at once.
+    fn doors(&self) -> Arc<Semaphore> {
+        let Floor { share, plan, .. } = &*self.floor;
+        let at_once = plan.pace.logins_at_once.min(plan.clients);
+        Arc::new(Semaphore::new(share.of(at_once, plan.clients).max(1) as usize))
+    }
+
+    /// This crew's part of a rate.
+    fn beat(&self, per_sec: f64) -> Beat {
+        Beat::new(self.floor.share.rate(per_sec, self.floor.plan.clients))
+    }
+}
+
+async fn enter(doors: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(doors).acquire_owned().await.expect("nobody closes the doors")
 }
 
 /// A steady rate: beats that were late are made up for.

@@ -36,7 +36,7 @@ pub struct Seat {
     /// Set exactly while it does not read.
     deaf: Cell<bool>,
     hears_again: Notify,
-    /// Its place among those who log in; given back at its first rest.
+    /// Its place among those who log in or leave; given back at its first rest, and at its end.
     permit: RefCell<Option<OwnedSemaphorePermit>>,
 }
 

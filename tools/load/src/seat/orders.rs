@@ -31,6 +31,12 @@ impl Seat {
         tokio_uring::spawn(async move { seat.write(bytes).await });
     }
 
+    /// Says DONE and logs out. The client rests.
+    pub fn leave(self: &Rc<Self>, permit: OwnedSemaphorePermit) {
+        self.permit.replace(Some(permit));
+        self.done(Then::Leave);
+    }
+
     /// Waits for mail that is about to be delivered. The client rests.
     pub fn expect_mail(&self, then: Then) {
         self.then.set(then);
