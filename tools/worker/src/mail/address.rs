@@ -45,6 +45,7 @@ struct List {
     phrase: Phrase,
     domain: Option<Vec<u8>>,
     comment: Option<Vec<u8>>,
+    /// True exactly when it has been pushed, but the comma behind it has not come.
     is_done: bool,
 }
 
@@ -66,20 +67,19 @@ impl List {
     /// `phrase <@route:local@domain>`; the tokens stand behind the `<`.
     fn angle(&mut self, tokens: &mut Tokens<'_>) {
         let (name, mut local) = (std::mem::take(&mut self.phrase), Phrase::default());
-        let (mut domain_, mut route) = (None, None);
+        let (mut host, mut route) = (None, None);
         while let Some(token) = tokens.word() {
             match token {
                 Token::Special(b'>') => break,
-                Token::Special(b'@') if local.is_empty() && domain_.is_none() => {
+                Token::Special(b'@') if local.is_empty() && host.is_none() => {
                     route = Some(source_route(tokens));
                 }
-                Token::Special(b'@') => domain_ = Some(domain(tokens, &mut None)),
+                Token::Special(b'@') => host = Some(domain(tokens, &mut None)),
                 other => local.push(other),
             }
         }
         let name = if name.is_empty() { self.comment.take() } else { Some(name.words()) };
-        let has_angle_only = local.is_empty() && domain_.is_none();
-        self.push(name, route, (!has_angle_only).then(|| local.joined()), domain_);
+        self.push(name, route, Some(local.joined()), host);
         self.is_done = true;
     }
 

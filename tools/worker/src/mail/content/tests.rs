@@ -32,6 +32,7 @@ fn what_has_no_type_and_subtype_is_none() {
 fn split_parameters_are_put_together_but_not_decoded() {
     let value = "a/b; n*1=two; z=1; N*0*=utf-8''o%20; f*=utf-8''x; n*2*=%C3; plain*0=p; plain*1=q";
     assert_eq!(parsed(value).1, ["z|1", "f*|utf-8''x", "n*|utf-8''o%20two%C3", "plain|pq"]);
+    assert_eq!(parsed("a/b; n*0=one; n*1*=%20").1, ["n*|one%20"], "one piece is enough");
 }
 
 #[test]
