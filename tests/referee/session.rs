@@ -1,7 +1,7 @@
 //! Two clients on one mailbox: what each hears, and when, must be what Dovecot's would hear.
 //!
-//! Each script is played to both servers on mailboxes of their own. Compared are the tagged word and
-//! its code, and the untagged lines but for numbers that are each server's own (UIDVALIDITY,
+//! Each script is played to both servers on mailboxes of their own. Compared are the tagged word
+//! and its code, and the untagged lines but for numbers that are each server's own (UIDVALIDITY,
 //! MODSEQ) and for texts that are for people.
 
 use std::net::TcpStream;

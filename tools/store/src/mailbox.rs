@@ -117,8 +117,8 @@ impl Mailbox {
         ["new", "cur"].map(|name| self.folder.path().join(name))
     }
 
-    /// How many messages no session has claimed yet.
-    pub(crate) fn recent(&self) -> u32 {
+    /// How many messages no session has claimed yet; they are the last ones.
+    pub fn recent(&self) -> u32 {
         let claimed = |message: &Message| message.uid < self.index.table.recent_next;
         (self.messages().len() - self.messages().partition_point(claimed)) as u32
     }

@@ -38,8 +38,8 @@
 //!
 //! # Reading order
 //! [`run`] (the two ways to begin), [`session`] (one client), `command` (what it may say),
-//! [`sync`](mod@sync) and [`view`] (what it is told, what it knows), [`intake`] and [`link`] (how it
-//! is read), `hibernate`, [`unhibernate`], `resume` and [`state`] (how it sleeps).
+//! [`sync`](mod@sync) and [`view`] (what it is told, what it knows), [`intake`] and [`link`] (how
+//! it is read), `hibernate`, [`unhibernate`], `resume` and [`state`] (how it sleeps).
 
 pub mod account;
 mod badge;

@@ -57,9 +57,15 @@ impl Selected {
         Ok(Told { any: true, expunges })
     }
 
-    /// \Recent belongs to the first session that hears of a message.
+    /// \Recent belongs to the first session that hears of a message; EXAMINE shows it and leaves it
+    /// to others.
     pub(crate) fn claim_recent(&mut self) -> Result<(), Trouble> {
         if self.examine {
+            let messages = self.mailbox.messages();
+            let unclaimed = messages.iter().rev().take(self.mailbox.recent() as usize).rev();
+            for message in unclaimed.filter(|message| message.uid >= self.view.uid_next) {
+                self.view.recent.push(message.uid..=message.uid);
+            }
             return Ok(());
         }
         if let Some(claimed) = self.mailbox.claim_recent()? {

@@ -123,14 +123,18 @@ fn an_examined_mailbox_stays_as_it_is() {
     let mut client = lab.login();
     let told = client.say("EXAMINE INBOX");
     assert!(told.contains(&"* OK [PERMANENTFLAGS ()] Read-only mailbox.".to_owned()));
+    assert!(told.contains(&"* 2 RECENT".to_owned()));
     assert_eq!(told.last().unwrap(), "OK [READ-ONLY] Examine completed.");
     let refused = "NO [READ-ONLY] Mailbox is read-only.";
     for command in ["STORE 1 +FLAGS (\\Deleted)", "EXPUNGE", "MOVE 1 INBOX"] {
         assert_eq!(client.reply(command), refused, "{command}");
     }
     client.ok("CLOSE");
+    client.ok("EXAMINE INBOX");
+    lab.deliver("INBOX", "x\n");
+    assert_eq!(client.ok("NOOP"), ["* 3 EXISTS", "* 3 RECENT"]);
     // Nobody's \Recent was taken.
-    assert!(lab.login().ok("SELECT INBOX").contains(&"* 2 RECENT".to_owned()));
+    assert!(lab.login().ok("SELECT INBOX").contains(&"* 3 RECENT".to_owned()));
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn nothing_is_seen_in_an_examined_mailbox() {
     let mut client = lab.login();
     client.ok("EXAMINE INBOX");
     assert_eq!(client.ok("FETCH 1 RFC822").last().map(String::as_str), Some(")"));
-    assert_eq!(client.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS ())"]);
+    assert_eq!(client.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS (\\Recent))"]);
 }
 
 #[test]

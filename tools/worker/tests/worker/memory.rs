@@ -14,8 +14,8 @@ use crate::lab::Lab;
 use crate::sleep::{CONTINUE, asleep, quick, send_request};
 
 /// Half of the messages are expunged and half are flagged while the client sleeps; a process of
-/// its own wakes it, and every change arrives. 200,000 messages in the nightly run; otherwise fewer,
-/// since to make so many files takes minutes.
+/// its own wakes it, and every change arrives. 200,000 messages in the nightly run; otherwise
+/// fewer, since to make so many files takes minutes.
 #[test]
 fn a_night_of_changes_is_told_within_32_mib() {
     let nightly = std::env::var_os("TORPOR_NIGHTLY").is_some();
