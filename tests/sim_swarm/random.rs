@@ -1,31 +1,31 @@
 //! The one source of chance of a seed (splitmix64): the same seed gives the same run. Or of a
 //! script, whose bytes are the draws until there are no more.
 
-use std::vec::IntoIter;
+use std::collections::VecDeque;
 
 pub struct Random {
     bits: u64,
-    script: IntoIter<u8>,
+    script: VecDeque<u8>,
 }
 
 impl Random {
     pub fn new(seed: u64) -> Self {
         let bits = seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x5851_F42D_4C95_7F2D;
-        Self { bits, script: Vec::new().into_iter() }
+        Self { bits, script: VecDeque::new() }
     }
 
     pub fn scripted(script: &[u8]) -> Self {
-        Self { script: script.to_vec().into_iter(), ..Self::new(0) }
+        Self { script: script.iter().copied().collect(), ..Self::new(0) }
     }
 
     /// True while draws come out of a script.
     pub fn is_scripted(&self) -> bool {
-        self.script.len() > 0
+        !self.script.is_empty()
     }
 
     /// From now on it is chance again.
     pub fn end_script(&mut self) {
-        self.script = Vec::new().into_iter();
+        self.script.clear();
     }
 
     fn next(&mut self) -> u64 {
@@ -39,8 +39,8 @@ impl Random {
     /// Below `count`, evenly. A script spends one byte on it, or two where one is too coarse.
     pub fn below(&mut self, count: u32) -> u32 {
         assert!(count > 0);
-        if let Some(low) = self.script.next() {
-            let high = if count > 256 { self.script.next().unwrap_or(0) } else { 0 };
+        if let Some(low) = self.script.pop_front() {
+            let high = if count > 256 { self.script.pop_front().unwrap_or(0) } else { 0 };
             return u32::from(u16::from_le_bytes([low, high])) % count;
         }
         (((self.next() >> 32) * u64::from(count)) >> 32) as u32
