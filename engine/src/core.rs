@@ -6,7 +6,7 @@
 //! * `core/accept.rs`, `core/conn.rs`, `core/word.rs`: hibernate connections, what comes in on
 //!   them and what goes out, up to the moment a client is ours
 //! * `core/offer.rs`: a hibernate line becomes a client; its watches are adopted
-//! * `core/client.rs`, `core/tell.rs`: what a sleeping client says and is told
+//! * `core/client.rs`, `core/tell.rs`, `core/send.rs`: what a sleeping client says and is told
 //! * `core/mail.rs`: what happens to mailboxes
 //! * `core/wake.rs`: the queue, the join, the handoff and its replies
 //! * `core/leave.rs`: good-byes
@@ -23,6 +23,7 @@ mod leave;
 mod mail;
 mod offer;
 mod order;
+mod send;
 mod tell;
 mod wake;
 mod word;
@@ -47,7 +48,7 @@ use accept::Accept;
 use conn::Conn;
 use mail::Orphans;
 use order::Stop;
-use tell::Send;
+use send::{STALLED_MAX, Send};
 
 /// The time, as the caller has it: the core reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct Core {
     conns: Slab<Conn>,
     conn_generation: u32,
     sends: Slab<Send>,
+    /// Sends that wait, or have waited, to finish their channel switch.
+    stalled_sends: u32,
 
     queue: Queue,
     window: Window,
@@ -122,7 +125,8 @@ impl Core {
             orphans: Orphans::new(),
             conns: Slab::with_capacity(limits.conns_max as usize),
             conn_generation: 0,
-            sends: Slab::with_capacity(limits.sends_in_flight_max as usize),
+            sends: Slab::with_capacity((limits.sends_in_flight_max + STALLED_MAX + 1) as usize),
+            stalled_sends: 0,
             queue: Queue::new(limits.slots_max),
             window: Window::new(in_flight_max, seed),
             awake: Awake::new(limits.awake_max() as usize),

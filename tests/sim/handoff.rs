@@ -229,6 +229,9 @@ fn take(net: &mut Net, client: usize, line: &[u8]) {
     let window = 20_000;
     let entry = &mut net.clients[client];
     assert!(!entry.shut, "a shut client came to life");
+    // One that has reset its connection will never hear what is wrong with it.
+    let torn = entry.is_torn() && !entry.reset;
+    assert!(!torn, "client {client} goes to a worker with half a switch");
     assert_eq!(entry.owner, Owner::Engine, "client {client} has two owners");
     let field = |key: &str| {
         let line = line.strip_suffix(b"\n").expect("a line");

@@ -19,7 +19,7 @@ use torpor_engine::token::Token;
 
 use crate::counting;
 use crate::faults::Fault;
-use crate::net::{Owner, Parcel, Shared, SimFd, Thing};
+use crate::net::{Owner, Parcel, SWITCH, Shared, SimFd, Thing};
 
 pub struct SimRing {
     net: Shared,
@@ -157,6 +157,7 @@ impl SimRing {
     fn send_client(&mut self, token: Token, slot: u32, text: &[u8]) {
         let client = self.client_in(slot).expect("a send to an empty slot");
         let mut net = self.net.borrow_mut();
+        let now_ms = net.now.mono_ms;
         let entry = &mut net.clients[client];
         assert_eq!(entry.owner, Owner::Engine, "written to a worker's client");
         let result = if entry.reset {
@@ -171,14 +172,21 @@ impl SimRing {
         let written = result.max(0) as usize;
         let mut payload = text;
         let mut payload_written = written;
-        if entry.multiplex && !entry.switched {
-            let (switch, rest) = text.split_at(4);
-            assert_eq!(switch, [3, 0xFE, 0, 0], "the channel is not selected");
-            (payload, payload_written) = (rest, written.saturating_sub(4));
-            entry.switched = written >= 4;
+        if entry.multiplex && entry.switch < SWITCH.len() {
+            let left = &SWITCH[entry.switch..];
+            let (switch, rest) = text.split_at(left.len());
+            assert_eq!(switch, left, "the channel is not selected");
+            let switch_written = written.min(left.len());
+            (payload, payload_written) = (rest, written - switch_written);
+            entry.switch += switch_written;
         }
-        if result >= 0 || result == -libc::EAGAIN {
-            net.told(client, payload, payload_written, written == 0);
+        // After half a switch the engine comes again with the rest, and all of the payload.
+        let half = entry.is_torn();
+        if half {
+            entry.torn_ms.get_or_insert(now_ms);
+        }
+        if !half && (result >= 0 || result == -libc::EAGAIN) {
+            net.told(client, payload, payload_written, payload_written == 0);
         }
         drop(net);
         self.finish(Completion::plain(token, result, false));
@@ -402,12 +410,13 @@ impl SimRing {
         // A worker that hung up and came again has left a copy behind: that may always go.
         let copies = self.clients.iter().flatten().any(|other| other.thing == fd.thing);
         let mut net = self.net.borrow_mut();
-        let (stopping, gives_up) = (net.stopping, net.faults.gives_up);
+        let (stopping, gives_up, now_ms) = (net.stopping, net.faults.gives_up, net.now.mono_ms);
         let entry = &mut net.clients[client];
         if entry.owner == Owner::Engine && !copies && entry.handed == 0 {
             let cause = entry.eof || entry.reset || entry.kicked || stopping || gives_up;
-            let cut = entry.multiplex && !entry.switched;
-            assert!(cause || cut, "client {client} hung up without cause");
+            // It had ten seconds, counted from the write, to take the rest of its channel switch.
+            let torn = entry.is_torn() && entry.torn_ms.is_some_and(|at| at + 9500 < now_ms);
+            assert!(cause || torn, "client {client} hung up without cause");
             entry.owner = Owner::Nobody;
             net.say(|| format!("client {client} is closed"));
         }

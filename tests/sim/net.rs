@@ -75,12 +75,25 @@ pub struct Client {
     /// What a short write left over.
     pub rest: Vec<u8>,
     pub multiplex: bool,
-    pub switched: bool,
+    /// Bytes of the channel switch that it has taken in this sleep, and since when it wants the
+    /// rest.
+    pub switch: usize,
+    pub torn_ms: Option<u64>,
     pub interval_secs: u64,
     pub beat_ms: Option<u64>,
     pub answered_in: usize,
     pub answered_out: usize,
 }
+
+impl Client {
+    /// It has half of a channel switch, and makes no sense of anything but the rest.
+    pub fn is_torn(&self) -> bool {
+        (1..SWITCH.len()).contains(&self.switch)
+    }
+}
+
+/// Selects the IMAP channel of a multiplexed stream.
+pub const SWITCH: [u8; 4] = [3, 0xFE, 0, 0];
 
 pub struct Mailbox {
     pub version: u32,
@@ -211,14 +224,16 @@ impl Net {
         let jumps = self.faults.is_on(Fault::WallJump);
         let entry = &mut self.clients[client];
         assert!(entry.rest.is_empty(), "written over a cut line of client {client}");
+        // What waited for its channel switch counts from its beginning.
+        let at_ms = entry.torn_ms.take().unwrap_or(now_ms);
         if payload.starts_with(b"* OK Still here") {
             if blocked {
                 return;
             }
-            let gap_ms = entry.beat_ms.map_or(u64::MAX, |at| now_ms - at);
+            let gap_ms = entry.beat_ms.map_or(u64::MAX, |before| at_ms - before);
             let least_ms = (entry.interval_secs - 1) * 1000;
             assert!(jumps || gap_ms >= least_ms.saturating_sub(400), "beat after {gap_ms} ms");
-            entry.beat_ms = Some(now_ms);
+            entry.beat_ms = Some(at_ms);
         } else if payload.starts_with(b"* BYE") {
             entry.byes += 1;
             assert_eq!(entry.byes, 1, "client {client} is told twice");

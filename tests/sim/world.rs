@@ -344,7 +344,8 @@ pub fn new_client(net: &mut Net, index: usize) -> Client {
         shut: false,
         rest: Vec::new(),
         multiplex: net.random.chance(150),
-        switched: false,
+        switch: 0,
+        torn_ms: None,
         interval_secs: 1 + net.random.below(20),
         beat_ms: None,
         answered_in: 0,
@@ -367,7 +368,8 @@ fn idle(net: &mut Net, client: usize) {
     let conn = net.conns.len();
     let (mailbox, pluses_due) = (entry.mailbox, 1 + u32::from(entry.mailbox.is_some()));
     entry.conn = Some(conn);
-    (entry.switched, entry.answered_in, entry.answered_out) = (false, 0, 0);
+    (entry.switch, entry.torn_ms) = (0, None);
+    (entry.answered_in, entry.answered_out) = (0, 0);
     entry.tag = format!("t{}", net.random.below(1000)).into_bytes();
     // A worker swallows a change of the last half second: the engine has to look for it.
     if let Some(mailbox) = mailbox {

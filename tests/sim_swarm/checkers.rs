@@ -40,7 +40,9 @@ impl World {
         }
         let most = self.swarm.limits.handoffs_in_flight_max + OVERTAKERS_MAX;
         for other in self.sessions.iter_mut().filter(|other| other.live) {
-            let waits = other.owner == Owner::Engine && !other.handed && !other.tried;
+            // Who has half a channel switch waits for himself.
+            let waits =
+                other.owner == Owner::Engine && !other.handed && !other.tried && !other.is_torn();
             let spoke = other.got > other.acct && !is_partial(&other.sent[other.acct..other.got]);
             if waits && spoke && !other.eof {
                 other.overtaken += 1;
@@ -67,6 +69,7 @@ impl World {
             return;
         }
         assert!(session.heard.is_empty(), "[3] s{serial} is left with half a line");
+        assert!(!session.is_torn(), "[3] s{serial} is left with half a switch");
         let read = &session.sent[session.acct..session.read];
         let (ours, theirs) = (input.escape_ascii(), read.escape_ascii());
         assert!(input == read, "[2] s{serial}: the worker gets {ours}, the client said {theirs}");
@@ -108,8 +111,8 @@ impl World {
         let waited =
             (input_ms > 0 && waited_ms >= input_ms) || (change_ms > 0 && waited_ms >= change_ms);
         let told = kicked || waited || self.stopping;
-        // Half a channel switch: no worker could go on from there.
-        let torn = session.multiplex && session.switch > 0 && session.switch < SWITCH.len();
+        // It had ten seconds, counted from the write, to take the rest of its channel switch.
+        let torn = session.is_torn() && session.torn_ms.is_some_and(|at| self.mono_ms > at + 9500);
         assert!(told || torn || session.write_failed, "[1] s{serial} is hung up without cause");
         let hears = session.window == WIDE && session.heard.is_empty() && !session.cut;
         assert!(session.byes == 1 || !hears, "[3] s{serial} goes without a BYE");
@@ -126,6 +129,7 @@ impl World {
 
     /// Bytes reach the client, from the engine or by way of a worker.
     pub fn hear(&mut self, index: u32, bytes: &[u8], engine: bool) {
+        let now_ms = self.mono_ms;
         let session = &mut self.sessions[index as usize];
         let mut payload = bytes;
         if engine && session.multiplex {
@@ -134,6 +138,9 @@ impl World {
             let (switch, rest) = payload.split_at(count);
             assert_eq!(switch, &SWITCH[session.switch..][..count], "the channel is not switched");
             session.switch += count;
+            if session.is_torn() {
+                session.torn_ms.get_or_insert(now_ms);
+            }
             payload = rest;
         }
         if engine {
@@ -180,16 +187,19 @@ impl World {
         let session = &mut self.sessions[index as usize];
         let (serial, interval_ms) = (session.serial, u64::from(session.interval_secs) * 1000);
         assert!(interval_ms > 0, "[3] s{serial} wants no keepalives");
-        let since_ms = self.mono_ms - session.beat_ms;
+        // One that waited for its channel switch counts from its beginning.
+        let at_ms = session.torn_ms.take().unwrap_or(self.mono_ms);
+        let since_ms = at_ms - session.beat_ms;
         // The beat before may have been timed by the clock as it was before a jump.
         let steady = session.beats > 0 && self.jumped_ms + interval_ms + 2000 < session.beat_ms;
         // With few sends at once a beat waits for its turn, and the next one does not.
         let few = self.swarm.limits.sends_in_flight_max < self.swarm.limits.slots_max;
-        let slack_ms = 1300 + if few { 4 * self.late_ms + 2000 } else { self.late_ms };
+        // Late by a pause until the engine steps, and by another until the kernel takes it.
+        let slack_ms = 1300 + if few { 4 * self.late_ms + 2000 } else { 2 * self.late_ms };
         let early = steady && since_ms + slack_ms < interval_ms;
         assert!(!early, "[3] s{serial} gets two keepalives in {since_ms} ms of {interval_ms}");
         session.beats += 1;
-        session.beat_ms = self.mono_ms;
+        session.beat_ms = at_ms;
     }
 
     /// `OK Idle completed`: the DONE and the IDLE that it answers are accounted for.
@@ -201,6 +211,7 @@ impl World {
         let Some((tag, count)) = answered else {
             panic!("[3] s{serial} is answered, having said {}", read.escape_ascii());
         };
+        session.torn_ms = None;
         session.tag.clear();
         session.tag.extend_from_slice(tag);
         session.acct += count;
@@ -289,6 +300,6 @@ fn done_idle(bytes: &[u8]) -> Option<(&[u8], usize)> {
 
 const BEAT: &[u8] = b"* OK Still here\r\n";
 const DONE: &[u8] = b" OK Idle completed.\r\n+ idling\r\n";
-const SWITCH: [u8; 4] = [3, 0xFE, 0, 0];
+pub const SWITCH: [u8; 4] = [3, 0xFE, 0, 0];
 /// Changes that may go before somebody who has spoken: those whose turn had come before.
 const OVERTAKERS_MAX: u32 = 8;

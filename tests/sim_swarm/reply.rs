@@ -62,6 +62,7 @@ impl World {
         session.owner = Owner::Engine;
         (session.acct, session.given_ms) = (0, self.mono_ms);
         (session.bytes_in, session.bytes_out, session.switch) = (0, 0, 0);
+        session.torn_ms = None;
         (session.asleep_ms, session.handed, session.must_go) = (None, false, false);
         (session.cut, session.tried, session.overtaken, session.got) = (false, false, 0, 0);
     }

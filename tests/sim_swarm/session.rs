@@ -6,6 +6,7 @@
 //! ```
 //! A byte is accounted for when a worker has read it or the engine has answered it.
 
+use crate::checkers::SWITCH;
 use crate::faults::Fault;
 use crate::world::{File, World, place};
 
@@ -36,6 +37,8 @@ pub struct Session {
     pub multiplex: bool,
     /// Bytes of the channel switch that have come in this sleep.
     pub switch: usize,
+    /// Since when the client has had half of it, or had until it got the rest.
+    pub torn_ms: Option<u64>,
     pub tag: Vec<u8>,
     /// Dialect: what the line of its worker has.
     pub statistics: bool,
@@ -79,6 +82,11 @@ pub enum Owner {
 }
 
 impl Session {
+    /// The client has half of a channel switch.
+    pub fn is_torn(&self) -> bool {
+        (1..SWITCH.len()).contains(&self.switch)
+    }
+
     fn new() -> Self {
         Self {
             live: false,
@@ -99,6 +107,7 @@ impl Session {
             unix: false,
             multiplex: false,
             switch: 0,
+            torn_ms: None,
             tag: Vec::with_capacity(160),
             statistics: false,
             token: false,

@@ -1,7 +1,7 @@
 //! Good-byes: cancel, tell, join, close. A close never goes out while anything is in flight.
 
 use super::Core;
-use super::tell::SendKind;
+use super::send::SendKind;
 use crate::action::Actions;
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
@@ -55,6 +55,7 @@ impl Core {
     pub(super) fn try_depart(&mut self, slot: u32, out: &mut Actions) {
         assert_eq!(self.state(slot), State::Leaving);
         assert!(!self.queue.contains(slot));
+        self.give_up_stalled(slot);
         if self.slots[slot].has(Flag::Send) {
             return;
         }

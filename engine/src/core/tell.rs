@@ -2,37 +2,17 @@
 
 use core::ops::Range;
 
-use torpor_handoff::line::{HibernateLine, escape_into, frame, framed_bytes_max};
-use torpor_handoff::queue::Class;
+use torpor_handoff::line::{HibernateLine, escape_into};
 
 use super::Core;
+use super::send::SendKind;
 use crate::action::Actions;
 use crate::keepalive::{self, STILL_HERE};
 use crate::limits::TAG_BYTES_MAX;
 use crate::planted::{Bug, planted};
 use crate::record::Flag;
 use crate::report::{Event as Said, Goodbye};
-use crate::ring::{Completion, Op};
-use crate::state::{Event, State};
-use crate::token::{Kind, Token};
-
-/// A send in flight. The payload is kept, so that the rest of a short write is not lost.
-pub(super) struct Send {
-    slot: u32,
-    kind: SendKind,
-    /// True exactly when the write begins with the switch of the multiplex channel.
-    switching: bool,
-    payload: [u8; PAYLOAD_BYTES_MAX],
-    payload_bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SendKind {
-    Keepalive,
-    /// The answer to DONE+IDLE.
-    Answer,
-    Bye,
-}
+use crate::state::State;
 
 impl Core {
     /// Answers DONE+IDLE; `false` when a worker has to. No mailbox is looked at: a change would
@@ -104,91 +84,6 @@ impl Core {
         self.slots[slot].cold = chain;
     }
 
-    /// Sends to a client without ever waiting. The caller has seen that there is room.
-    pub(super) fn send(&mut self, slot: u32, kind: SendKind, payload: &[u8], out: &mut Actions) {
-        assert!(self.has_send_room() && !payload.is_empty());
-        let record = &mut self.slots[slot];
-        assert!(!record.has(Flag::Send), "one send at a time");
-        record.set(Flag::Send);
-        let switching = record.has(Flag::Multiplex) && !record.has(Flag::Switched);
-        let mut kept = [0; PAYLOAD_BYTES_MAX];
-        kept[..payload.len()].copy_from_slice(payload);
-        let payload_bytes = payload.len();
-        let text = if record.has(Flag::Multiplex) {
-            let at = out.bytes.len();
-            assert!(out.room() >= framed_bytes_max(payload_bytes));
-            frame(&mut out.bytes, payload, switching);
-            crate::ring::Span { at: at as u32, count: (out.bytes.len() - at) as u32 }
-        } else {
-            out.text(payload)
-        };
-        let send = Send { slot, kind, switching, payload: kept, payload_bytes };
-        let place = self.sends.insert(send);
-        let generation = self.slots[slot].generation;
-        let token = Token::new(Kind::ClientSend, generation, place as u32);
-        out.ring(Op::SendClient { token, slot, text });
-    }
-
-    /// True when one more send may be in flight.
-    pub(super) fn has_send_room(&self) -> bool {
-        assert!(self.sends.len() <= self.limits.sends_in_flight_max as usize);
-        self.sends.len() < self.limits.sends_in_flight_max as usize
-    }
-
-    pub(super) fn client_sent(&mut self, done: &Completion, out: &mut Actions) {
-        let send = self.sends.remove(done.token.index() as usize);
-        let slot = send.slot;
-        assert!(self.slots.is_current(slot, done.token.generation()), "a send outlived its slot");
-        assert!(self.slots[slot].has(Flag::Send) && !done.more);
-        self.slots[slot].clear(Flag::Send);
-        let switch_bytes = if send.switching { SWITCH_BYTES } else { 0 };
-        let written = usize::try_from(done.result).unwrap_or(0);
-        if send.switching && written >= switch_bytes {
-            self.slots[slot].set(Flag::Switched);
-        }
-        let payload_written = written.saturating_sub(switch_bytes);
-        assert!(payload_written <= send.payload_bytes, "0x03 is never sent from here");
-        self.slots[slot].bytes_out += payload_written as u32;
-        self.counters.output_bytes += payload_written as u64;
-        let rest = payload_written..send.payload_bytes;
-        match done.result {
-            _ if rest.is_empty() => {
-                self.counters.keepalives += u64::from(send.kind == SendKind::Keepalive);
-            }
-            result if result < 0 && !is_passing(-result) => {
-                self.hang_up(slot, Goodbye::WriteFailed(-result), out);
-            }
-            _ if written > 0 && written < switch_bytes => {
-                // Half a channel switch: no worker could speak to this client any more.
-                self.slots[slot].doom(Goodbye::WriteFailed(libc::EAGAIN));
-                self.end(slot, out);
-            }
-            _ if written == 0 && send.kind == SendKind::Keepalive => {
-                self.counters.keepalives_blocked += 1;
-            }
-            _ => self.cut(slot, send.kind, &send.payload[rest], out),
-        }
-        self.joined(slot, out);
-    }
-
-    /// A write was cut short: the worker has to write the rest before anything else.
-    pub(super) fn cut(&mut self, slot: u32, kind: SendKind, rest: &[u8], out: &mut Actions) {
-        assert!(!rest.is_empty());
-        if self.state(slot) == State::Leaving {
-            // It does not listen, and half a line of ours must not run into a BYE.
-            self.slots[slot].take_bye();
-            return;
-        }
-        if planted(Bug::RestDropped) {
-            return;
-        }
-        assert_ne!(self.state(slot), State::Handed, "sends are joined before");
-        let kept = self.cold.set_output(self.slots[slot].cold, rest);
-        assert!(kept, "blocks for output are promised to every client");
-        let class = if kind == SendKind::Answer { Class::Input } else { Class::Change };
-        self.wake(slot, Event::Cut, class, out);
-    }
-
     /// Times the next keepalive.
     pub(super) fn arm_beat(&mut self, slot: u32) {
         assert!(matches!(self.state(slot), State::Asleep | State::Queued | State::Joining));
@@ -207,12 +102,16 @@ impl Core {
         self.wheel.arm(&mut self.slots, slot, at);
     }
 
-    /// A keepalive is due. A blocked client, or one whose output waits for a worker, skips it.
+    /// A keepalive is due, or the rest of a channel switch. A blocked client, or one whose output
+    /// waits for a worker, skips the keepalive.
     pub(super) fn beat(&mut self, slot: u32, out: &mut Actions) {
         assert_eq!(self.slots[slot].deadline, 0, "it has just expired");
         let state = self.state(slot);
         if state == State::Leaving {
             return self.try_depart(slot, out);
+        }
+        if let Some(place) = self.stalled(slot) {
+            return self.put(place, out);
         }
         assert!(matches!(state, State::Asleep | State::Queued | State::Joining));
         let record = &self.slots[slot];
@@ -240,15 +139,3 @@ impl Core {
         self.report(Said::Disconnected(why), slot, out);
     }
 }
-
-/// Errors of a send that speak of the host's moment, not of the client's end.
-fn is_passing(errno: i32) -> bool {
-    matches!(errno, libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENOMEM | libc::ECANCELED)
-}
-
-/// `tag OK Idle completed. CRLF + idling CRLF` with the longest tag.
-const PAYLOAD_BYTES_MAX: usize = 160;
-/// The switch to the IMAP channel, `03 FE 00 00`.
-const SWITCH_BYTES: usize = 4;
-
-const _: () = assert!(TAG_BYTES_MAX + 31 <= PAYLOAD_BYTES_MAX);
