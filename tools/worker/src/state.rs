@@ -193,7 +193,10 @@ const SELECTED: u8 = b'S';
 
 #[cfg(test)]
 mod tests {
+    use torpor_store::MailboxName;
+
     use super::*;
+    use crate::limits::RECENT_RANGES_MAX;
 
     fn example() -> State {
         State {
@@ -262,6 +265,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_largest_state_is_small() {
+        let step = u32::MAX / RECENT_RANGES_MAX as u32;
+        let range = |number: u32| number * step + 1..=number * step + step / 2;
+        let largest = State {
+            selected: Some(SelectedState {
+                name: "x".repeat(MailboxName::BYTES_MAX),
+                uid_validity: u32::MAX,
+                uid_next: u32::MAX,
+                count: u32::MAX,
+                modseq: u64::MAX,
+                keywords: 56,
+                recent: (0..RECENT_RANGES_MAX as u32).map(range).collect(),
+                ..SelectedState::default()
+            }),
+            ..State::default()
+        };
+        let bytes = largest.to_bytes();
+        assert_eq!(State::from_bytes(&bytes), Ok(largest));
+        assert!((350..=380).contains(&bytes.len()), "{}", bytes.len());
     }
 
     #[test]
