@@ -1,5 +1,5 @@
-//! A session under COMPRESS (RFC 4978) stays with its worker, which holds the state of both streams:
-//! Dovecot does not offer it, and it goes on as ever.
+//! A session under COMPRESS (RFC 4978) stays with its worker, which holds the state of both
+//! streams: Dovecot does not offer it, and it goes on as ever.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
