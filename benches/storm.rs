@@ -122,6 +122,8 @@ fn play(
     };
     let Arguments { clients, done, mail, logins_per_sec, awake, .. } = arguments;
     let mut words = format!("storm --clients {clients} --logins-per-sec {logins_per_sec}");
+    // A machine that is slow is not a server that loses clients.
+    words += &format!(" --answer-timeout {ANSWER_WITHIN_SECS}");
     for (name, count) in [("done", done), ("mail", mail)] {
         if *count > 0 {
             words += &format!(" --{name} {count}");
@@ -187,3 +189,5 @@ fn table(heads: &[&str], columns: &[Vec<(String, String)>]) -> Table {
     }
     table
 }
+
+const ANSWER_WITHIN_SECS: u32 = 600;
