@@ -101,8 +101,8 @@ impl Mailbox {
         self.index.table.position(uid).map(|at| &self.messages()[at])
     }
 
-    /// The UIDs that went after `modseq`, sorted and disjoint. May name some that went before, and
-    /// some that never were: callers who know what their client has leave those out.
+    /// The UIDs that went after `modseq`, sorted and disjoint. May name some that never were, and
+    /// in a mailbox with very many expunges some that went before: see docs/STORE.md.
     pub fn expunged_since(&self, modseq: u64) -> Vec<RangeInclusive<u32>> {
         self.index.table.gone.since(modseq)
     }

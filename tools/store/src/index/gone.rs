@@ -23,20 +23,13 @@ impl Gone {
         self.ranges.push(range);
     }
 
-    /// UIDs that went after `modseq`, sorted, disjoint and as few ranges as can be.
+    /// UIDs that went after `modseq`, sorted, disjoint and as few ranges as can be. What had gone
+    /// by then is left out, though a later range may span it: a worker that wakes a client finds
+    /// out by this what that client knew.
     pub fn since(&self, modseq: u64) -> Vec<RangeInclusive<u32>> {
         let from = self.ranges.partition_point(|range| range.modseq.get() <= modseq);
-        let mut found: Vec<_> =
-            self.ranges[from..].iter().map(|range| range.first.get()..=range.last.get()).collect();
-        found.sort_unstable_by_key(|range| *range.start());
-        found.dedup_by(|next, range| {
-            let joins = *next.start() <= range.end().saturating_add(1);
-            if joins {
-                *range = *range.start()..=(*range.end()).max(*next.end());
-            }
-            joins
-        });
-        found
+        let (before, after) = self.ranges.split_at(from);
+        without(joined(after), &joined(before))
     }
 
     pub fn ranges(&self) -> &[Expunged] {
@@ -67,6 +60,49 @@ impl Gone {
     }
 }
 
+/// Sorted, and as few as can be.
+fn joined(ranges: &[Expunged]) -> Vec<RangeInclusive<u32>> {
+    let mut found: Vec<_> =
+        ranges.iter().map(|range| range.first.get()..=range.last.get()).collect();
+    found.sort_unstable_by_key(|range| *range.start());
+    found.dedup_by(|next, range| {
+        let joins = *next.start() <= range.end().saturating_add(1);
+        if joins {
+            *range = *range.start()..=(*range.end()).max(*next.end());
+        }
+        joins
+    });
+    found
+}
+
+/// What is in `all` and not in `others`; both are joined.
+fn without(
+    all: Vec<RangeInclusive<u32>>,
+    others: &[RangeInclusive<u32>],
+) -> Vec<RangeInclusive<u32>> {
+    let mut left = Vec::with_capacity(all.len());
+    let mut others = others.iter().peekable();
+    for range in all {
+        let (mut first, last) = range.into_inner();
+        while others.next_if(|other| *other.end() < first).is_some() {}
+        // One that goes on beyond this range may cut the next as well, so it is only looked at.
+        while let Some(other) = others.peek().filter(|other| *other.start() <= last) {
+            if first < *other.start() {
+                left.push(first..=*other.start() - 1);
+            }
+            first = other.end().saturating_add(1);
+            if *other.end() > last {
+                break;
+            }
+            others.next();
+        }
+        if first <= last {
+            left.push(first..=last);
+        }
+    }
+    left
+}
+
 /// 16 bytes each: at most 256 KiB for a mailbox of few messages.
 const RANGES_MAX: usize = 16 * 1024;
 
@@ -89,6 +125,24 @@ mod tests {
         assert_eq!(gone.since(5), [4..=4]);
         assert_eq!(gone.since(4), [1..=4, 9..=9]);
         assert_eq!(gone.since(6), []);
+    }
+
+    #[test]
+    fn what_had_gone_before_is_not_said_to_have_gone_since() {
+        // All pairs of an earlier and a later set out of six UIDs.
+        let ranges = |bits: u32, modseq| {
+            let uids = (1..=6).filter(move |uid| bits & (1 << uid) != 0);
+            uids.map(move |uid| (uid, uid, modseq))
+        };
+        for (before, after) in (0..64).flat_map(|one| (0..64).map(move |two| (one << 1, two << 1)))
+        {
+            let gone = gone(ranges(before, 5).chain(ranges(after, 6)));
+            let since: Vec<u32> = gone.since(5).into_iter().flatten().collect();
+            let expected: Vec<u32> = ranges(after & !before, 6).map(|(uid, _, _)| uid).collect();
+            assert_eq!(since, expected, "{before:b} {after:b}");
+        }
+        // As EXPUNGE writes it: neighbours as one range, over what went before.
+        assert_eq!(gone([(2, 2, 5), (1, 3, 6)]).since(5), [1..=1, 3..=3]);
     }
 
     #[test]

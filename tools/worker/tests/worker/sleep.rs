@@ -258,6 +258,22 @@ fn mail_and_expunges_of_the_night_are_told_in_the_old_numbers() {
     assert_eq!(sleeper.state().selected.unwrap().count, 4);
 }
 
+/// Found by random commands: the neighbours of a message that had gone before were expunged as one
+/// range over it, and the client was told BYE for an inconsistent state.
+#[test]
+fn an_expunge_around_an_older_gap_is_told_as_it_was() {
+    let lab = lab_with(3);
+    let mut client = lab.select();
+    client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)");
+    client.ok("EXPUNGE");
+    let (_engine, sleeper) = asleep(&lab, &mut client);
+    let mut other = lab.select();
+    other.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)");
+    other.ok("EXPUNGE");
+    sleeper.wake(&lab, &mut client, &CONTINUE);
+    assert_eq!((client.line(), client.line()), ("* 1 EXPUNGE".into(), "* 1 EXPUNGE".into()));
+}
+
 #[test]
 fn a_client_with_qresync_hears_vanished() {
     let lab = lab_with(4);
