@@ -141,3 +141,19 @@ fn workers_outlive_their_front_and_end_with_torpor() {
     let log = own.log();
     assert!(log.contains("the front has ended: signal: 9"), "{log}");
 }
+
+#[test]
+fn the_demo_loses_nobody_and_leaves_nothing() {
+    let place = tempfile::tempdir().expect("a folder");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_torpor"));
+    command.args(["demo", "--quick", "--json", "--clients", "30"]).env("TMPDIR", place.path());
+    let output = command.output().expect("torpor starts");
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["clients"], &report["asleep"]), (&30.into(), &30.into()));
+    assert_eq!((&report["workers_left"], &report["lost"]), (&0.into(), &0.into()));
+    assert_eq!((&report["mail"]["woken"], &report["done"]["woken"]), (&10.into(), &10.into()));
+    assert!(report["awake_kb"].as_u64().is_some_and(|kb| kb > 0), "{report}");
+    let left = std::fs::read_dir(place.path()).expect("the folder").count();
+    assert_eq!(left, 0, "it tidies up");
+}
