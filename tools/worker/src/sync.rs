@@ -17,7 +17,7 @@ pub struct Telling<'a> {
     /// False in FETCH, STORE and SEARCH by sequence number: a client that has more commands on the
     /// way would take the wrong message (RFC 3501, 7.4.1).
     pub expunges: bool,
-    /// UIDs of messages whose present flags the client knows already.
+    /// UIDs of messages whose flags the client knows as the mailbox has them before it is refreshed.
     pub known: &'a Ranges,
 }
 
@@ -35,6 +35,8 @@ impl Selected {
     /// here beyond the ranges of a VANISHED.
     pub fn sync(&mut self, out: &mut impl Write, telling: Telling<'_>) -> Result<Told, Trouble> {
         let uid_validity = self.mailbox.uid_validity();
+        // What is known was told from these; a later change of the same message is news.
+        let known_to = self.mailbox.highest_modseq();
         let refreshed = self.mailbox.refresh();
         let is_damaged = matches!(refreshed, Err(StoreError::Damaged { .. }));
         if is_damaged || self.mailbox.uid_validity() != uid_validity {
@@ -51,7 +53,7 @@ impl Selected {
         }
         let expunges = self.view.uids.len() < known;
         self.tell_keywords(out)?;
-        self.tell_flags(out, telling)?;
+        self.tell_flags(out, telling, known_to)?;
         self.tell_arrivals(out)?;
         self.tell_recent(out)?;
         Ok(Told { any: true, expunges })
@@ -111,11 +113,17 @@ impl Selected {
         Ok(())
     }
 
-    fn tell_flags(&mut self, out: &mut impl Write, telling: Telling<'_>) -> io::Result<()> {
+    fn tell_flags(
+        &mut self,
+        out: &mut impl Write,
+        telling: Telling<'_>,
+        known_to: u64,
+    ) -> io::Result<()> {
         let (keywords, view) = (self.mailbox.keywords(), &self.view);
         let shape = FetchShape::flags(telling.features);
         for (sequence, message) in view.present(self.mailbox.messages()) {
-            if message.modseq > view.modseq && !telling.known.contains(message.uid) {
+            let is_known = message.modseq <= known_to && telling.known.contains(message.uid);
+            if message.modseq > view.modseq && !is_known {
                 let is_recent = view.is_recent(message.uid);
                 fetch_flags(out, sequence, message, is_recent, keywords, shape)?;
             }
@@ -143,5 +151,48 @@ impl Selected {
         }
         self.view.recent_told = recent;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use torpor_store::{FlagChange, Flags, Home, Mailbox, MailboxName};
+
+    use super::*;
+    use crate::view::View;
+
+    fn open(home: &Home) -> Mailbox {
+        home.open_mailbox(&MailboxName::inbox()).expect("INBOX is there")
+    }
+
+    /// Another session changes the message between our own change and the sync that follows it.
+    #[test]
+    fn what_is_known_hides_no_later_change() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let home = Home::open(dir.path()).expect("a home");
+        let (mut ours, mut theirs) = (open(&home), open(&home));
+        ours.append(&mut &b"Subject: x\r\n\r\n"[..], 14, Flags::default(), None).expect("mail");
+        let mut selected = Selected {
+            name: MailboxName::inbox(),
+            mailbox: ours,
+            view: View::default(),
+            examine: false,
+        };
+        let sync = |selected: &mut Selected, known: &Ranges| {
+            let mut out = Vec::new();
+            let telling = Telling { features: Features::default(), expunges: true, known };
+            assert!(selected.sync(&mut out, telling).is_ok());
+            String::from_utf8(out).expect("text")
+        };
+        sync(&mut selected, &Ranges::default());
+        let known: Ranges = [1..=1].into_iter().collect();
+        let change = |mailbox: &mut Mailbox, flags| {
+            mailbox.change_flags(&[1], FlagChange::Add, flags, None).expect("changed");
+        };
+        change(&mut selected.mailbox, Flags::SEEN);
+        assert_eq!(sync(&mut selected, &known), "", "our own change was told by the command");
+        change(&mut selected.mailbox, Flags::ANSWERED);
+        change(&mut theirs, Flags::FLAGGED);
+        assert!(sync(&mut selected, &known).contains("\\Flagged"));
     }
 }
