@@ -34,7 +34,8 @@ use side::torpor as torpor_process;
 /// Storms on thousands of sleepers
 #[derive(Parser)]
 struct Arguments {
-    #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    #[arg(long, default_value_t = 15_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=50_000))]
     clients: u32,
     /// How many say DONE at once
     #[arg(long, default_value_t = 5_000)]

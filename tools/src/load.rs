@@ -1,17 +1,12 @@
-//! `torpor load`: what can be typed, made into a plan.
+//! `torpor load`: what can be typed. `setup` makes a plan of it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+mod setup;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use torpor_load::act::{Act, Storm, Then};
-use torpor_load::plan::{Pace, Plan};
-use torpor_load::post::{LmtpPlace, Route};
-use torpor_load::run::{Setup, run as play};
-use torpor_load::users::Users;
-use torpor_load::watch::Watch;
+use torpor_load::run::run as play;
 use torpor_load::{Outcome, summary};
 
 /// The name of the hidden command that becomes a crew.
@@ -178,9 +173,9 @@ struct Sight {
 
 /// Runs a scenario. Exit codes: 0 all were answered, 1 somebody was not, 2 it did not run.
 pub fn run(command: LoadCommand) -> ExitCode {
-    let (acts, common) = acts(command);
+    let (acts, common) = setup::acts(command);
     let (json, report) = (common.json.clone(), common.report.clone());
-    let played = setup(acts, common).and_then(|setup| Ok(play(&setup)?));
+    let played = setup::setup(acts, common).and_then(|setup| Ok(play(&setup)?));
     let written = played.and_then(|outcome| {
         print!("{}", summary::text(&outcome));
         write(&outcome, json, report)?;
@@ -207,97 +202,3 @@ fn write(outcome: &Outcome, json: Option<PathBuf>, report: Option<PathBuf>) -> R
     }
     Ok(())
 }
-
-/// The acts of a scenario: log in first, a sign of life last.
-fn acts(command: LoadCommand) -> (Vec<Act>, Common) {
-    let (middle, common) = match command {
-        LoadCommand::Idle { secs, common } => (vec![Act::Hold { secs }], common),
-        LoadCommand::Trickle { secs, mails_per_sec, dones_per_sec, common } => {
-            (vec![Act::Trickle { secs, mails_per_sec, dones_per_sec }], common)
-        }
-        LoadCommand::Storm { done, mail, awake, common } => {
-            let then = awake.map_or(Then::Idle, |secs| Then::Awake { secs });
-            let storms = [(Storm::Done, done), (Storm::Mail, mail)];
-            let storm = |(what, clients): (Storm, Option<u32>)| {
-                clients.map(|clients| Act::Storm { what, clients, then })
-            };
-            (storms.into_iter().filter_map(storm).collect(), common)
-        }
-        LoadCommand::Churn { secs, time_scale, bursts, common } => {
-            (vec![Act::Churn { secs, time_scale, bursts_percent: bursts }], common)
-        }
-        LoadCommand::Slow { secs, byte_ms, closed_window: closed_window_secs, flood, common } => {
-            (vec![Act::Slow { secs, byte_ms, closed_window_secs, flood }], common)
-        }
-    };
-    let check = (!common.no_check).then_some(Act::Check { per_sec: common.logins_per_sec });
-    ([Act::LogIn].into_iter().chain(middle).chain(check).collect(), common)
-}
-
-fn setup(acts: Vec<Act>, common: Common) -> Result<Setup, Failure> {
-    let server = address(&common.to)?;
-    let clients_per_user = common.clients_per_user;
-    let users = match &common.users_file {
-        Some(file) => Users::file(file)?,
-        None => {
-            let count = common.clients.div_ceil(clients_per_user);
-            Users::template(&common.user, &common.password, common.first, count)?
-        }
-    };
-    let slow = acts.iter().any(|act| matches!(act, Act::Slow { .. }));
-    let plan = Plan {
-        server,
-        users,
-        clients: common.clients,
-        clients_per_user,
-        mailbox: common.mailbox.clone(),
-        pace: Pace { logins_per_sec: common.logins_per_sec, logins_at_once: common.logins_at_once },
-        login_timeout_secs: common.login_timeout,
-        answer_timeout_secs: common.answer_timeout,
-        receive_buffer_bytes: slow.then_some(SMALL_WINDOW_BYTES),
-        route: route(&common, server)?,
-        acts,
-    };
-    plan.check(common.i_run_this_server)?;
-    let Sight { watch_pid, watch_comm, worker_names, torpor_socket, asleep_within, settle } =
-        common.sight;
-    let enough = common.clients.div_ceil(CLIENTS_PER_CREW);
-    Ok(Setup {
-        plan,
-        crews: common.processes.unwrap_or(enough),
-        program: std::env::current_exe()?,
-        arguments: vec![CREW.to_owned()],
-        watch: Watch {
-            pids: watch_pid,
-            names: watch_comm,
-            workers: worker_names,
-            socket: torpor_socket,
-        },
-        asleep_within: Duration::try_from_secs_f64(asleep_within)?,
-        settle: Duration::try_from_secs_f64(settle)?,
-        quiet: common.quiet,
-    })
-}
-
-fn route(common: &Common, server: SocketAddr) -> Result<Option<Route>, Failure> {
-    if let Some(template) = common.maildir.clone() {
-        return Ok(Some(Route::Maildir { template }));
-    }
-    if let Some(lmtp) = &common.lmtp {
-        let unix = lmtp.starts_with(['/', '.']);
-        let to = if unix { LmtpPlace::Unix(lmtp.into()) } else { LmtpPlace::Tcp(address(lmtp)?) };
-        return Ok(Some(Route::Lmtp { to, recipient: common.recipient.clone() }));
-    }
-    let mailbox = common.mailbox.clone();
-    Ok(common.append.then_some(Route::Append { server, mailbox }))
-}
-
-fn address(text: &str) -> Result<SocketAddr, Failure> {
-    let mut addresses = text.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
-    addresses.next().ok_or_else(|| format!("{text} has no address").into())
-}
-
-/// Well below the 20,000 descriptors that many systems allow a process.
-const CLIENTS_PER_CREW: u32 = 8_000;
-/// The kernel makes the least it allows of it.
-const SMALL_WINDOW_BYTES: u32 = 2_048;

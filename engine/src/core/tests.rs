@@ -387,8 +387,8 @@ fn after_a_long_outage_nobody_rests_for_long_or_alone() {
 /// A state in which INBOX is selected and these features are on, as Dovecot 2.3.19.1 writes it.
 const CONDSTORE: &str =
     "YmFzZQpCSU5CT1gAUVFRUVFRUVFRUVFRUVFRUQCPoJHYBgQDAgAA+fDiAQEBAUZDT05EU1RPUkUA";
-const QRESYNC: &str = "YmFzZQpCSU5CT1gAUVFRUVFRUVFRUVFRUVFRUQCPoJHYBgQDAgAA+fDiAQEBAUZDT05EU1RPUkUAR\
-lFSRVNZTkMA";
+const QRESYNC: &str = "YmFzZQpCSU5CT1gAUVFRUVFRUVFRUVFRUVFRUQCPoJHYBgQDAgAA+fDiAQEBAUZDT05\
+EU1RPUkUARlFSRVNZTkMA";
 
 fn line_with(state: &str) -> String {
     format!("u1\tpfx\tidle_notify_interval=0\ttag=a3\tidle-cmd\tstate={state}\n")
