@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::ffi::CStr;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -172,7 +173,7 @@ impl PlaceArgs {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args.into()),
-        Command::Front(args) => front::run(&args.into()),
+        Command::Front(args) => named(c"torpor-front", || front::run(&args.into())),
         Command::Passwd { user, cost } => print(passwd::line(&user, cost)),
         Command::Who { user, place } => print(control::who(&place.path(), user, place.json)),
         Command::Kick { user, session, place } => {
@@ -186,9 +187,16 @@ pub fn run() -> ExitCode {
         }
         Command::Load(command) => load::run(*command),
         Command::LoadCrew => torpor_load::crew::serve(),
-        Command::AnvilPid { parent } => serve::run_helper(parent),
-        Command::Worker(args) => worker::run(args),
+        Command::AnvilPid { parent } => named(c"torpor-anvil", || serve::run_helper(parent)),
+        Command::Worker(args) => named(c"torpor-worker", || worker::run(args)),
     }
+}
+
+/// What was started as /proc/self/exe would be called `exe` by `ps` and `top`.
+fn named(name: &CStr, run: impl FnOnce() -> ExitCode) -> ExitCode {
+    // Only names of over 15 bytes are cut, and nothing depends on them.
+    let _ = nix::sys::prctl::set_name(name);
+    run()
 }
 
 fn examine(args: DoctorArgs) -> ExitCode {

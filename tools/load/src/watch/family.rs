@@ -71,8 +71,8 @@ fn family(table: &BTreeMap<i32, Entry>, root: i32) -> BTreeSet<i32> {
 
 /// torpor's processes are told apart by their first argument.
 fn role(pid: i32, name: &str) -> String {
-    // What was started as /proc/self/exe is called `exe`.
-    if !matches!(name, "torpor" | "exe") {
+    // `exe` is one of torpor's before it has given itself a name.
+    if name != "exe" && !name.starts_with("torpor") {
         return name.to_owned();
     }
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
