@@ -2,15 +2,16 @@
 
 use std::ops::{Index, IndexMut};
 
-use zerocopy::FromZeros;
+use zerocopy::FromBytes;
 
 use crate::record::{NIL, Record};
 use crate::state::State;
+use crate::sys::map::Map;
 use crate::token::GENERATION_MASK;
 
 /// All records. Untouched ones cost address space only.
 pub struct Slots {
-    records: Vec<Record>,
+    map: Map,
     /// First of the released slots, linked by `mailbox_next`.
     free: u32,
     /// Slots from here on have never been claimed.
@@ -21,8 +22,9 @@ pub struct Slots {
 impl Slots {
     /// Room for `slots_max` clients.
     pub fn new(slots_max: u32) -> Self {
-        let records = Record::new_vec_zeroed(slots_max as usize).expect("memory for the records");
-        Self { records, free: NIL, fresh: 0, used: 0 }
+        let bytes = slots_max as usize * RECORD_BYTES;
+        let map = Map::memory("torpor-records", bytes).expect("memory for the records");
+        Self { map, free: NIL, fresh: 0, used: 0 }
     }
 
     /// A slot with a new generation, or `None` when all are used.
@@ -76,22 +78,26 @@ impl Slots {
     }
 
     pub fn capacity(&self) -> u32 {
-        self.records.len() as u32
+        (self.map.len() / RECORD_BYTES) as u32
     }
 }
 
 impl Index<u32> for Slots {
     type Output = Record;
     fn index(&self, slot: u32) -> &Record {
-        &self.records[slot as usize]
+        let at = slot as usize * RECORD_BYTES;
+        Record::ref_from_bytes(&self.map[at..at + RECORD_BYTES]).expect("aligned and of its size")
     }
 }
 
 impl IndexMut<u32> for Slots {
     fn index_mut(&mut self, slot: u32) -> &mut Record {
-        &mut self.records[slot as usize]
+        let at = slot as usize * RECORD_BYTES;
+        Record::mut_from_bytes(&mut self.map[at..at + RECORD_BYTES]).expect("as above")
     }
 }
+
+const RECORD_BYTES: usize = size_of::<Record>();
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 //! comes in and goes out are the plain values of [`crate::ring`].
 
 pub mod handle;
+pub mod map;
 pub mod uring;
 
 mod buffers;

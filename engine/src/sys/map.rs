@@ -1,0 +1,92 @@
+//! Memory of a fixed size that outlives its process as long as somebody holds its file.
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions, remove_file};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use memmap2::{MmapMut, MmapOptions};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// Zeroed bytes at a page's border. Pages that were never written cost address space only, and
+/// nothing is set aside for them (MAP_NORESERVE).
+pub struct Map {
+    image: MmapMut,
+    file: File,
+}
+
+impl Map {
+    /// In memory (memfd); `name` is for /proc/PID/maps.
+    pub fn memory(name: &str, bytes: usize) -> io::Result<Self> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = File::from(memfd_create(name, flags)?);
+        file.set_len(bytes as u64)?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+        Self::over(file, bytes)
+    }
+
+    /// In a file, which loses its name at once: nobody can cut it short, and none is left behind.
+    pub fn file(path: &Path, bytes: usize) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        remove_file(path)?;
+        file.set_len(bytes as u64)?;
+        Self::over(file, bytes)
+    }
+
+    fn over(file: File, bytes: usize) -> io::Result<Self> {
+        assert!(bytes > 0, "nobody needs no memory");
+        let mut options = MmapOptions::new();
+        options.len(bytes).no_reserve_swap();
+        // SAFETY: a mapped file must not shrink nor change behind our back. This one has no name,
+        // a memfd is sealed besides, and its descriptor never leaves `Map`.
+        let image = unsafe { options.map_mut(&file) }?;
+        Ok(Self { image, file })
+    }
+
+    /// Bytes that are there, on disk or in memory.
+    pub fn stored_bytes(&self) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok(self.file.metadata()?.blocks() * 512)
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.image
+    }
+}
+
+impl DerefMut for Map {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.image
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_written_is_not_there() {
+        let mut map = Map::memory("test", 1 << 30).expect("a memfd");
+        assert_eq!((map.len(), map.stored_bytes().expect("its size")), (1 << 30, 0));
+        map[4096] = 7;
+        assert_eq!(map.stored_bytes().expect("its size"), 4096);
+    }
+
+    #[test]
+    fn a_file_has_no_name_once_it_is_mapped() {
+        let folder = std::env::temp_dir().join(format!("torpor-map-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let mut map = Map::file(&folder.join("cold"), 1 << 20).expect("a file");
+        map[5] = 9;
+        assert_eq!(map[5], 9);
+        std::fs::remove_dir(&folder).expect("the folder is empty");
+    }
+}
