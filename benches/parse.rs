@@ -9,6 +9,7 @@ use std::hint::black_box;
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use torpor_engine::cold::Cold;
 use torpor_engine::idle::judge;
+use torpor_engine::limits::Limits;
 use torpor_engine::slots::Slots;
 use torpor_engine::wheel::{TICK_MS, Wheel};
 use torpor_handoff::line::{HibernateLine, Wakeup, unhibernate};
@@ -53,15 +54,21 @@ fn clients(criterion: &mut Criterion) {
             slots.release(black_box(slot));
         });
     });
-    criterion.bench_function("cold store: append, read and close", |bencher| {
-        let mut cold = Cold::new(64);
+    criterion.bench_function("cold store: append, pack, unpack and close", |bencher| {
+        let limits = Limits { slots_max: 4, cold_blocks_max: 64, ..Limits::default() };
+        let mut cold = Cold::new(&limits, None).expect("memory");
         let mut out = Vec::with_capacity(LINE.len());
+        // Somebody else of the same shape, so that the model is there.
+        let other = cold.open().expect("room");
+        assert!(cold.append_line(other, LINE.as_bytes()));
+        cold.keep(other);
         bencher.iter(|| {
             let chain = cold.open().expect("room");
             assert!(cold.append_line(chain, black_box(LINE.as_bytes())));
+            let entry = cold.keep(chain);
             out.clear();
-            cold.read_line(chain, &mut out);
-            cold.close(chain);
+            assert!(cold.read_line(entry, &mut out));
+            cold.close(entry);
             out.len()
         });
     });

@@ -87,7 +87,6 @@ pub struct Core {
     moved_ms: u64,
     in_flight: u32,
     parcels: Vec<Vec<u8>>,
-
     accept: Accept,
     /// Counts accepts: the completion of an old one's cancel may come when the next is armed.
     accept_generation: u32,
@@ -105,8 +104,13 @@ pub struct Core {
 }
 
 impl Core {
-    /// Reserves everything that the limits allow for; `seed` feeds the jitter of retries.
+    /// Reserves all that the limits allow for, in memory; `seed` feeds the jitter of retries.
     pub fn new(limits: &Limits, knobs: Knobs, seed: u64) -> Self {
+        Self::with_cold(limits, knobs, seed, Cold::new(limits, None).expect("memory"))
+    }
+
+    /// The same over a cold store of these limits that the caller has made.
+    pub fn with_cold(limits: &Limits, knobs: Knobs, seed: u64, cold: Cold) -> Self {
         limits.check().expect("the caller checks the limits");
         knobs.check().expect("the caller checks the knobs");
         let in_flight_max = limits.handoffs_in_flight_max;
@@ -119,7 +123,7 @@ impl Core {
             counters: Counters::default(),
             now: Now::default(),
             slots: Slots::new(limits.slots_max),
-            cold: Cold::new(limits.cold_blocks_max),
+            cold,
             wheel: Wheel::new(),
             mailboxes: Mailboxes::new(limits.mailboxes_max),
             orphans: Orphans::new(),

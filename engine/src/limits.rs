@@ -185,9 +185,8 @@ impl Knobs {
 pub const SLOTS_MAX: u32 = 1 << 24;
 /// Sessions that can be counted as awake: more workers than any Dovecot runs.
 pub const AWAKE_MAX: u32 = 1 << 16;
-/// Blocks kept back for each client beyond its line: three for input, three for output left
-/// over, two for a longer tag.
-pub const COLD_BLOCKS_PER_SLOT: u32 = 8;
+/// Blocks kept back for each client beyond its line: three for input, three for output left over.
+pub const COLD_BLOCKS_PER_SLOT: u32 = 6;
 /// Longest VERSION line that is read.
 pub const CONN_HELLO_BYTES_MAX: usize = 128;
 /// Timers that one step lets expire: keepalives beyond it wait for the next step.

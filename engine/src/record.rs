@@ -30,7 +30,7 @@ pub struct Record {
     /// Neighbours among those who watch it. `mailbox_next` links free slots.
     pub mailbox_next: u32,
     pub mailbox_prev: u32,
-    /// First block of its words in the cold store.
+    /// Its entry in the cold store.
     pub cold: u32,
     /// Bytes of the client that the engine consumed itself (DONE+IDLE) in this sleep.
     pub bytes_in: u32,
@@ -139,6 +139,7 @@ impl Record {
             Goodbye::Shutdown => (3, 0),
             Goodbye::Waited => (4, 0),
             Goodbye::Lost => (5, 0),
+            Goodbye::Damaged => (6, 0),
         };
         let errno = (errno as u16).to_le_bytes();
         self.input = [code, errno[0], errno[1], 0, 0];
@@ -155,13 +156,17 @@ impl Record {
             2 => Goodbye::Kicked,
             3 => Goodbye::Shutdown,
             4 => Goodbye::Waited,
-            _ => Goodbye::Lost,
+            5 => Goodbye::Lost,
+            _ => Goodbye::Damaged,
         }
     }
 
     /// True exactly when its reason is one that clients are told, and it has not been.
     pub fn owes_bye(&self) -> bool {
-        let told = matches!(self.goodbye(), Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited);
+        let told = match self.goodbye() {
+            Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited | Goodbye::Damaged => true,
+            Goodbye::Closed(_) | Goodbye::WriteFailed(_) | Goodbye::Lost => false,
+        };
         told && self.input[3] == 0
     }
 
@@ -223,14 +228,16 @@ mod tests {
             Goodbye::Shutdown,
             Goodbye::Waited,
             Goodbye::Lost,
+            Goodbye::Damaged,
         ];
         for why in all {
             let mut record = Record::new(1);
             record.doom(why);
             record.doom(Goodbye::Closed(9));
             assert_eq!(record.goodbye(), why);
-            let told = matches!(why, Goodbye::Kicked | Goodbye::Shutdown | Goodbye::Waited);
-            assert_eq!(record.take_bye(), told);
+            let silent =
+                matches!(why, Goodbye::Closed(_) | Goodbye::WriteFailed(_) | Goodbye::Lost);
+            assert_eq!(record.take_bye(), !silent);
             assert!(!record.take_bye());
         }
     }

@@ -73,6 +73,8 @@ pub enum Goodbye {
     Waited,
     /// The worker took the descriptor and fell silent: shut down, nobody may revive it.
     Lost,
+    /// Its words in the cold store do not have their checksum.
+    Damaged,
 }
 
 impl fmt::Display for Goodbye {
@@ -85,7 +87,9 @@ impl fmt::Display for Goodbye {
             }
             Self::Kicked => f.write_str("User kicked"),
             Self::Shutdown => f.write_str("Server shutting down"),
-            Self::Waited | Self::Lost => f.write_str("Failed to unhibernate client"),
+            Self::Waited | Self::Lost | Self::Damaged => {
+                f.write_str("Failed to unhibernate client")
+            }
         }
     }
 }
@@ -122,6 +126,8 @@ pub struct Counters {
     pub mailboxes: u64,
     pub notify_kept: u64,
     pub cold_blocks_used: u64,
+    pub cold_shelf_bytes: u64,
+    pub cold_damaged: u64,
     /// Totals since start.
     pub hibernated: u64,
     pub refused: u64,

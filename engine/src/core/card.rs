@@ -56,16 +56,29 @@ impl Core {
 
     /// Writes a client's card (see [`crate::report::CARD_FIELDS`]) into the arena of the actions.
     pub(super) fn card(&mut self, slot: u32, out: &mut Actions) -> Span {
+        assert_ne!(self.state(slot), State::Free, "nobody has no card");
+        let line = self.lend_line(slot);
+        let parsed = HibernateLine::parse(&line);
+        let span = parsed.map_or(Span::default(), |parsed| write_card(&parsed, out));
+        self.line = line;
+        span
+    }
+
+    /// A client's line in the core's own buffer, without its end; give it back to `self.line`.
+    /// Empty, which is no line, when its entry in the cold store is damaged.
+    pub(super) fn lend_line(&mut self, slot: u32) -> Vec<u8> {
+        assert_ne!(self.slots[slot].cold, crate::record::NIL, "only the living have words");
         assert!(self.line.capacity() > 0, "the buffer is lent out");
         let mut line = core::mem::take(&mut self.line);
         line.clear();
-        self.cold.read_line(self.slots[slot].cold, &mut line);
-        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let parsed = HibernateLine::parse(bytes).expect("a line in the store was parsed before");
-        let span = write_card(&parsed, out);
-        self.line = line;
-        span
+        assert!(line.is_empty());
+        if self.cold.read_line(self.slots[slot].cold, &mut line) {
+            for end in [b'\n', b'\r'] {
+                line.pop_if(|byte| *byte == end);
+            }
+        }
+        assert!(!line.ends_with(b"\n"), "one line");
+        line
     }
 
     /// Formats into the core's own text buffer and lends it out; give it back to `self.text`.

@@ -65,6 +65,7 @@ impl Core {
         assert!(self.in_flight <= self.limits.handoffs_in_flight_max);
         let lent = self.limits.handoffs_in_flight_max as usize - self.parcels.len();
         assert_eq!(lent as u32, self.counts[State::Handed as usize], "a parcel is lost");
+        assert!(self.cold.used() <= self.limits.cold_blocks_max);
         let counters = &mut self.counters;
         let (input, change) = self.queue.counts();
         (counters.queued_input, counters.queued_change) = (input.into(), change.into());
@@ -75,6 +76,8 @@ impl Core {
         counters.conns = self.conns.len() as u64;
         counters.mailboxes = self.mailboxes.count() as u64;
         counters.cold_blocks_used = self.cold.used().into();
+        counters.cold_shelf_bytes = self.cold.shelf_bytes();
+        counters.cold_damaged = self.cold.damaged();
         let oldest = self.queue.oldest_ms();
         counters.queue_oldest_ms = oldest.map_or(0, |at| self.now.mono_ms.saturating_sub(at));
     }

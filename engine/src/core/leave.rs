@@ -73,6 +73,7 @@ impl Core {
             let bye: &[u8] = match self.slots[slot].goodbye() {
                 Goodbye::Kicked => b"* BYE User kicked.\r\n",
                 Goodbye::Waited => b"* BYE No worker took this session in time.\r\n",
+                Goodbye::Damaged => b"* BYE This session was damaged, please log in again.\r\n",
                 _ => b"* BYE Server shutting down.\r\n",
             };
             self.send(slot, SendKind::Bye, bye, out);
@@ -104,6 +105,7 @@ impl Core {
         assert!(self.slots[slot].is_joined());
         self.wheel.disarm(&mut self.slots, slot);
         let chain = core::mem::replace(&mut self.slots[slot].cold, NIL);
+        assert_ne!(chain, NIL, "whoever was here had words");
         self.cold.close(chain);
         self.slots.release(slot);
     }

@@ -38,8 +38,10 @@ impl Core {
         if piece.ends_with(b"\n") {
             let mut line = core::mem::take(&mut self.line);
             line.clear();
-            self.cold.read_line(chain, &mut line);
-            self.offer(conn, &line, out);
+            match self.cold.read_line(chain, &mut line) {
+                true => self.offer(conn, &line, out),
+                false => self.refuse(conn, DAMAGED, out),
+            }
             self.line = line;
         }
     }
@@ -116,7 +118,7 @@ impl Core {
         let record = &mut self.slots[slot];
         assert!(record.cold == NIL && chain != NIL);
         assert!(record.is_joined());
-        record.cold = chain;
+        record.cold = self.cold.keep(chain);
         record.started_us = self.now.wall_us;
         record.user_hash = card::hash(parsed.username) as u32;
         record.keepalive_secs = secs;
@@ -257,9 +259,9 @@ impl Core {
         self.refuse(conn, reason, out);
     }
 
-    /// Every client may come to need blocks of its own for input, output and a longer tag; what
-    /// is promised to those who are here is not given to newcomers.
-    fn cold_has_room(&self, bytes: usize) -> bool {
+    /// Every client may come to need blocks of its own for input and output; what is promised to
+    /// those who are here is not given to newcomers.
+    pub(super) fn cold_has_room(&self, bytes: usize) -> bool {
         assert!(bytes <= self.limits.line_bytes_max as usize);
         assert!(self.cold.used() <= self.limits.cold_blocks_max);
         let promised = (self.slots.used() as usize + 1) * COLD_BLOCKS_PER_SLOT as usize;
@@ -281,3 +283,5 @@ fn check_client(parsed: &HibernateLine<'_>, passed: &Passed) -> Result<(), &'sta
     });
     if matches { Ok(()) } else { Err(b"peer_ino does not name the IMAP client fd received") }
 }
+
+const DAMAGED: &[u8] = b"The line was damaged in the cold store";

@@ -8,7 +8,6 @@ use super::{Core, card};
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command, PAGE_CARDS, PAGE_SLOTS};
 use crate::planted::{Bug, planted};
-use crate::record::NIL;
 use crate::report::Goodbye;
 use crate::ring::Span;
 use crate::state::State;
@@ -141,20 +140,18 @@ impl Core {
 
     fn is_session(&mut self, slot: u32, session: &[u8]) -> bool {
         assert!(self.is_visible(slot), "not ours to look at");
-        assert_ne!(self.slots[slot].cold, NIL);
-        self.line.clear();
-        self.cold.read_line(self.slots[slot].cold, &mut self.line);
-        let mut fields = self.line.split(|byte| matches!(byte, b'\t' | b'\r' | b'\n')).skip(2);
+        assert!(!session.is_empty());
+        self.line = self.lend_line(slot);
+        let mut fields = self.line.split(|byte| *byte == b'\t').skip(2);
         fields.any(|field| field.strip_prefix(b"session=") == Some(session))
     }
 
     fn field_is(&mut self, slot: u32, index: usize, word: &[u8]) -> bool {
-        assert_ne!(self.slots[slot].cold, NIL, "only the living have words");
         assert!(index < 2, "positional");
-        self.line.clear();
-        self.cold.read_line(self.slots[slot].cold, &mut self.line);
-        let mut fields = self.line.split(|byte| matches!(byte, b'\t' | b'\r' | b'\n'));
-        fields.nth(index) == Some(word)
+        assert!(!word.contains(&b'\t'), "one word");
+        assert!(self.is_visible(slot), "not ours to look at");
+        self.line = self.lend_line(slot);
+        self.line.split(|byte| *byte == b'\t').nth(index) == Some(word)
     }
 }
 

@@ -33,22 +33,19 @@ impl Core {
         if !quiet {
             return false;
         }
-        let mut line = core::mem::take(&mut self.line);
-        line.clear();
-        self.cold.read_line(record.cold, &mut line);
-        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let parsed = HibernateLine::parse(bytes).expect("a line in the store was parsed before");
-        let mut text = core::mem::take(&mut self.text);
-        text.clear();
-        torpor_handoff::line::unescape_into(&mut text, parsed.tag);
-        let speakable = text.len() <= TAG_BYTES_MAX && !text.contains(&0x03);
+        let line = self.lend_line(slot);
+        // A damaged line has no tag that could be spoken.
+        let old = HibernateLine::parse(&line).map_or(&b"\x03"[..], |parsed| parsed.tag);
+        let old = if old.len() > 2 * TAG_BYTES_MAX { b"\x03" } else { old };
+        let mut answer = core::mem::take(&mut self.input);
+        answer.clear();
+        torpor_handoff::line::unescape_into(&mut answer, old);
+        let speakable = answer.len() <= TAG_BYTES_MAX
+            && !answer.contains(&0x03)
+            && (planted(Bug::TagKept) || self.retag(slot, &line, &all[tag]));
         if speakable {
-            text.extend_from_slice(b" OK Idle completed.\r\n+ idling\r\n");
-            self.send(slot, SendKind::Answer, &text, out);
-            if !planted(Bug::TagKept) {
-                self.retag(slot, bytes, &all[tag], &mut text);
-            }
+            answer.extend_from_slice(b" OK Idle completed.\r\n+ idling\r\n");
+            self.send(slot, SendKind::Answer, &answer, out);
             let record = &mut self.slots[slot];
             record.set_input(&[]);
             if !planted(Bug::InputUncounted) {
@@ -57,14 +54,18 @@ impl Core {
             self.counters.idles_answered += 1;
             self.arm_beat(slot);
         }
-        (self.line, self.text) = (line, text);
+        (self.line, self.input) = (line, answer);
         speakable
     }
 
-    /// Writes the line anew with the tag of the IDLE that is now running.
-    pub(super) fn retag(&mut self, slot: u32, line: &[u8], tag: &[u8], text: &mut Vec<u8>) {
+    /// Writes the line anew with the tag of the IDLE that is now running; `false`, and nothing
+    /// has changed, when there is no room for it.
+    pub(super) fn retag(&mut self, slot: u32, line: &[u8], tag: &[u8]) -> bool {
         assert!(!tag.is_empty() && tag.len() <= TAG_BYTES_MAX);
+        assert!(!line.is_empty(), "a damaged line has no tag");
+        assert!(!line.contains(&b'\n'), "one line");
         assert!(!self.cold.has_output(self.slots[slot].cold), "output would be forgotten");
+        let mut text = core::mem::take(&mut self.text);
         text.clear();
         for (index, field) in line.split(|byte| *byte == b'\t').enumerate() {
             if index > 0 {
@@ -72,16 +73,18 @@ impl Core {
             }
             if index >= 2 && field.starts_with(b"tag=") {
                 text.extend_from_slice(b"tag=");
-                escape_into(text, tag);
+                escape_into(&mut text, tag);
             } else {
                 text.extend_from_slice(field);
             }
         }
         text.push(b'\n');
-        self.cold.close(self.slots[slot].cold);
-        let chain = self.cold.open().expect("the blocks just given back");
-        assert!(self.cold.append_line(chain, text), "blocks for a longer tag are promised");
-        self.slots[slot].cold = chain;
+        let room =
+            text.len() <= self.limits.line_bytes_max as usize && self.cold_has_room(text.len());
+        let entry = if room { self.cold.replace(self.slots[slot].cold, &text) } else { None };
+        self.text = text;
+        self.slots[slot].cold = entry.unwrap_or(self.slots[slot].cold);
+        entry.is_some()
     }
 
     /// Times the next keepalive.

@@ -523,3 +523,25 @@ fn a_client_that_never_takes_the_rest_of_a_switch_is_let_go() {
     assert_eq!(bench.core.state(slot), State::Free);
     assert!((95..=110).contains(&tries), "after {tries} tries of 100 ms");
 }
+
+/// The words of one sleeper are damaged in the store: it is told BYE when it stirs, and the other
+/// one of the same shape still wakes.
+#[test]
+fn damaged_words_end_in_a_bye_and_touch_nobody_else() {
+    let mut bench = Bench::new();
+    let (slot, recv) = bench.hibernate(BARE, None);
+    let (_, other) = bench.hibernate(BARE, None);
+    let entry = bench.core.slots[slot].cold;
+    bench.core.cold.damage(entry);
+    bench.receive(recv, b"DONE\r\n", None, false);
+    let (send, text) = bench.op(|op| match op {
+        Op::SendClient { token, text, .. } => Some((*token, *text)),
+        _ => None,
+    });
+    assert!(text.of(&bench.out.bytes).starts_with(b"* BYE This session was damaged"));
+    bench.complete(send, text.count as i32, false);
+    assert_eq!(bench.said(), [Said::Disconnected(crate::report::Goodbye::Damaged)]);
+    assert_eq!((bench.core.counters().cold_damaged, bench.core.counters().asleep), (1, 1));
+    bench.receive(other, b"DONE\r\n", None, true);
+    assert!(bench.join(other).contains("client_input=RE9ORQ0K"));
+}

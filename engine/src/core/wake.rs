@@ -74,25 +74,33 @@ impl Core {
         assert!(!self.slots[slot].has(Flag::Doomed));
         assert_eq!(self.slots[slot].mailbox, NIL);
         let mut parcel = self.parcels.pop().expect("granted only while there is a parcel");
-        self.render(slot, &mut parcel);
+        if !self.render(slot, &mut parcel) {
+            // No worker could take it up where it was: it is told so, and logs in again.
+            self.parcels.push(parcel);
+            self.slots[slot].doom(Goodbye::Damaged);
+            return self.leave(slot, Event::Kick, out);
+        }
         self.turn(slot, Event::Join);
         let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
         out.push(Action::Wake { slot, generation, session, parcel });
     }
 
-    /// The request line: the words as they came, and what has happened since.
-    fn render(&mut self, slot: u32, parcel: &mut Vec<u8>) {
+    /// The request line: words as they came, and what happened since; `false`: they are damaged.
+    fn render(&mut self, slot: u32, parcel: &mut Vec<u8>) -> bool {
+        assert_eq!(self.state(slot), State::Joining);
+        self.line = self.lend_line(slot);
         let record = &self.slots[slot];
-        let (line, input, text) = (&mut self.line, &mut self.input, &mut self.text);
-        for buffer in [&mut *line, &mut *input, &mut *text, parcel] {
+        let (line, input, text) = (&self.line, &mut self.input, &mut self.text);
+        for buffer in [&mut *input, &mut *text, parcel] {
             buffer.clear();
         }
-        self.cold.read_line(record.cold, line);
         input.extend_from_slice(if record.has(Flag::Input) { b"" } else { record.input() });
-        self.cold.read_input(record.cold, input);
-        self.cold.read_output(record.cold, text);
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let sound = !line.is_empty()
+            && self.cold.read_input(record.cold, input)
+            && self.cold.read_output(record.cold, text);
+        if !sound {
+            return false;
+        }
         let wakeup = Wakeup {
             hibernation_started_us: record.started_us,
             tag: None,
@@ -105,7 +113,7 @@ impl Core {
         };
         unhibernate::render(parcel, line, &wakeup);
         assert!(parcel.ends_with(b"\n"));
-        assert!(parcel.len() <= parcel.capacity());
+        true
     }
 
     /// The handoff thread is done with a client.
@@ -276,10 +284,8 @@ impl Core {
 
     fn session_hash(&mut self, slot: u32) -> u64 {
         assert_ne!(self.slots[slot].cold, NIL);
-        assert!(self.line.capacity() > 0, "the buffer is lent out");
-        self.line.clear();
-        self.cold.read_line(self.slots[slot].cold, &mut self.line);
-        let session = self.line.split(|byte| matches!(byte, b'\t' | b'\n')).skip(2);
+        self.line = self.lend_line(slot);
+        let session = self.line.split(|byte| *byte == b'\t').skip(2);
         let found = session.filter_map(|field| field.strip_prefix(b"session=")).last();
         // A client without a session id is counted by its slot, until it is forgotten by age.
         found.map_or(u64::from(slot), card::hash)

@@ -52,6 +52,10 @@ pub struct Sleep {
     pub slots_max: Option<u32>,
     /// Bytes set aside per client for the words of its hibernate line, input and output.
     pub cold_bytes_per_client: u64,
+    /// Folder of the cold store's files, so that words of sleepers need not be resident; none:
+    /// in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cold_dir: Option<PathBuf>,
     /// Mailboxes watched at once; none: one for each slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailboxes_max: Option<u32>,
@@ -168,6 +172,7 @@ impl Default for Sleep {
         Self {
             slots_max: None,
             cold_bytes_per_client: 2_048,
+            cold_dir: None,
             mailboxes_max: None,
             sends_in_flight_max: 1024,
             vanish_timeout_ms: 0,

@@ -46,6 +46,8 @@ gauges!(
     mailboxes,
     notify_kept,
     cold_blocks_used,
+    cold_shelf_bytes,
+    cold_damaged,
     hibernated,
     refused,
     refused_full,

@@ -29,7 +29,7 @@ impl Said {
             | Event::Unhibernated(_)
             | Event::Retried(_)
             | Event::KeptAwake(_) => Level::Debug,
-            Event::Disconnected(Goodbye::Waited | Goodbye::Lost) => Level::Error,
+            Event::Disconnected(Goodbye::Waited | Goodbye::Lost | Goodbye::Damaged) => Level::Error,
             Event::Disconnected(_) => Level::Info,
             Event::Refused(_) | Event::Broken(_) => Level::Warning,
             Event::Trouble(_) => Level::Error,
@@ -110,6 +110,7 @@ fn disconnected(said: &Said, goodbye: Goodbye) {
     let failure = match goodbye {
         Goodbye::Waited => Some("no worker took the client within the configured time"),
         Goodbye::Lost => Some("Timeout communicating with imap-master (version received)"),
+        Goodbye::Damaged => Some("the client's words in the cold store are damaged"),
         _ => None,
     };
     if let Some(text) = failure {

@@ -45,6 +45,9 @@ impl Collector for Values {
         gauge(out, "mailboxes", "Mailboxes watched", now.mailboxes)?;
         gauge(out, "notify_kept", "Notify descriptors that were not adopted", now.notify_kept)?;
         gauge(out, "cold_blocks", "Blocks of the cold store in use", now.cold_blocks_used)?;
+        gauge(out, "cold_bytes", "Bytes of packed hibernate lines", now.cold_shelf_bytes)?;
+        let damaged = now.cold_damaged;
+        counter(out, "cold_damaged", "Entries of the cold store found damaged", damaged)?;
         gauges(out, "limit", "Bounds set at start", "name", &self.0.limits())?;
         counter(out, "hibernated", "Clients that fell asleep", now.hibernated)?;
         let other = now.refused - now.refused_full - now.refused_kept_awake;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::time::{ClockId, clock_gettime};
+use torpor_engine::cold::Cold;
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::Limits;
@@ -49,7 +50,8 @@ impl Parts {
         let (porter, listener) = Porter::bind(config, listeners, bell)?;
         let mut ring = KernelRing::new(&limits, listener, watch, again()?)?;
         ring.set_vanish_timeout_ms(config.sleep.vanish_timeout_ms);
-        let core = Core::new(&limits, config.knobs(), seed());
+        let cold = Cold::new(&limits, config.sleep.cold_dir.as_deref())?;
+        let core = Core::with_cold(&limits, config.knobs(), seed(), cold);
         let driver = Driver::new(core, ring, handoff, watcher, desk)?;
         let ended = Arc::new(event()?);
         let bell = LastBell(Arc::clone(&ended));
