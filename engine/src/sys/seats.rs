@@ -5,18 +5,24 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 /// A table of places. A registered table can take its place behind the same calls.
 pub struct Seats {
     what: &'static str,
+    /// Grows to the highest place that was ever used, within what is reserved: a place that never
+    /// was costs no memory.
     seats: Vec<Seat>,
+    count: usize,
 }
 
 impl Seats {
     /// `count` empty places; `what` names them in assertions.
     pub fn new(what: &'static str, count: u32) -> Self {
-        let empty = || Seat { owner: None, in_flight: 0 };
-        Self { what, seats: (0..count).map(|_| empty()).collect() }
+        Self { what, seats: Vec::with_capacity(count as usize), count: count as usize }
     }
 
     /// Puts a descriptor into an empty place.
     pub fn seat(&mut self, place: u32, descriptor: OwnedFd) {
+        assert!((place as usize) < self.count, "{} {place} is none", self.what);
+        while self.seats.len() <= place as usize {
+            self.seats.push(Seat { owner: None, in_flight: 0 });
+        }
         let seat = &mut self.seats[place as usize];
         assert!(seat.owner.is_none(), "{} {place} is taken", self.what);
         assert!(seat.in_flight == 0, "{} {place} still has operations", self.what);

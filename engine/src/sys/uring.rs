@@ -5,11 +5,11 @@
 
 mod arrive;
 mod depart;
+mod done;
 mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
@@ -22,12 +22,12 @@ use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 
 use crate::limits::Limits;
 use crate::ring::{Inbox, Op, Passed, Ring};
-use crate::token::Token;
 
 use super::passed::Lobby;
 use super::seats::Seats;
 use super::setup::{self, Abilities};
 use super::sqe;
+use done::Done;
 use memory::Memory;
 
 /// An io_uring with the descriptors that its operations are about. It may be made on one thread
@@ -47,7 +47,7 @@ pub struct KernelRing {
     lobby: Lobby,
     memory: Memory,
     /// Operations that were done without the ring and whose completions are still owed.
-    done: VecDeque<(Token, i32)>,
+    done: Done,
     in_flight: u64,
     overflows: u64,
 }
@@ -95,7 +95,7 @@ impl KernelRing {
             notifies: Seats::new("notify descriptor", limits.slots_max),
             lobby: Lobby::new(),
             memory,
-            done: VecDeque::with_capacity(places),
+            done: Done::new(places),
             in_flight: 0,
             overflows: 0,
         })
@@ -138,17 +138,17 @@ impl KernelRing {
             Op::Drop { passed } => drop(self.lobby.leave(passed)),
             Op::CloseConn { token, conn } => {
                 drop(self.conns.unseat(conn));
-                self.done.push_back((token, 0));
+                self.done.push(token, 0);
             }
             Op::CloseClient { token, slot } => {
                 drop(self.clients.unseat(slot));
-                self.done.push_back((token, 0));
+                self.done.push(token, 0);
             }
             Op::ShutClient { token, slot } => {
                 let client = self.clients.unseat(slot);
                 // Fails only when the peer has ended the connection: nobody can revive that.
                 let result = shutdown(client.as_raw_fd(), Shutdown::Both);
-                self.done.push_back((token, result.map_or_else(|errno| -(errno as i32), |()| 0)));
+                self.done.push(token, result.map_or_else(|errno| -(errno as i32), |()| 0));
             }
             _ => return false,
         }

@@ -13,7 +13,7 @@ impl KernelRing {
     /// Moves completions into the inbox until there are none or the batch is full.
     pub(super) fn arrivals(&mut self, inbox: &mut Inbox) {
         while inbox.completions.len() < BATCH_MAX {
-            if let Some((token, result)) = self.done.pop_front() {
+            if let Some((token, result)) = self.done.pop() {
                 inbox.completions.push(Completion::plain(token, result, false));
                 continue;
             }
