@@ -10,6 +10,7 @@
 //! Exit status 1: torpor lost somebody, or answered later than 2 s after the return.
 
 mod side {
+    pub mod binary;
     pub mod crowd;
     pub mod ground;
     pub mod limits;
@@ -29,11 +30,11 @@ use clap::Parser;
 use comfy_table::{Table, presets};
 use torpor::dovecot::{Mailbox, Options, Version, raise_open_files};
 
+use side::binary;
 use side::crowd::{Fate, gather, log_in};
 use side::ground::{Ground, Side};
 use side::limits::Limits;
 use side::master::{Fault, Outage};
-use side::torpor as torpor_process;
 
 /// Losses of an imap-master out of order
 #[derive(Parser)]
@@ -64,7 +65,7 @@ struct Losses {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let binary = torpor_process::binary()?;
+    let binary = binary::release()?;
     raise_open_files();
     let _limits = Limits::raise()?;
     let version = if arguments.version == "2.4" { Version::V24 } else { Version::V23 };

@@ -11,6 +11,7 @@
 
 mod side {
     pub mod answer;
+    pub mod binary;
     pub mod crowd;
     pub mod figures;
     pub mod ground;
@@ -33,7 +34,7 @@ use side::figures::Bounds;
 use side::ground::Side;
 use side::limits::Limits;
 use side::measure::{Run, Size, fresh, reused};
-use side::{table, torpor as torpor_process};
+use side::{binary, table};
 
 /// torpor beside stock imap-hibernate
 #[derive(Parser)]
@@ -69,7 +70,7 @@ enum Only {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let binary = torpor_process::binary()?;
+    let binary = binary::release()?;
     raise_open_files();
     let _limits = Limits::raise()?;
     let version = if arguments.version == "2.4" { Version::V24 } else { Version::V23 };

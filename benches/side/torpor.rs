@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,26 +43,6 @@ impl Torpor {
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
-}
-
-/// The release binary: `TORPOR_BIN`, else one built now.
-///
-/// # Errors
-/// It does not build.
-pub fn binary() -> io::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TORPOR_BIN") {
-        return Ok(path.into());
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "-q", "--release", "-p", "torpor"]).current_dir(root);
-    if !command.status()?.success() {
-        return Err(io::Error::other("cargo build --release -p torpor failed"));
-    }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/torpor"))
 }
 
 const READY_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,69 @@
+//! Hibernate lines as Dovecot 2.4.1 writes them, everything in them distinct and random.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// A generator that is the same in every run (Steele's splitmix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.0;
+        word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ word >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        word ^ word >> 31
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next() as u8).collect()
+    }
+
+    /// 6 to 12 letters and digits.
+    fn word(&mut self) -> String {
+        let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let count = 6 + self.below(7);
+        (0..count).map(|_| char::from(letters[self.below(36) as usize])).collect()
+    }
+}
+
+/// The line of a client whose socket has this inode; with `notify`, a second descriptor follows.
+pub fn line(random: &mut Random, inode: u64, minor: u64, notify: bool) -> String {
+    let (user, mailbox) = (random.word(), random.word());
+    let (ip, port) = (random.next() as u32, 1024 + random.below(64_000) as u16);
+    // Dovecot's session id: time, port and address.
+    let session = [&random.bytes(6)[..], &port.to_be_bytes(), &ip.to_be_bytes()].concat();
+    // Appendix A of its protocol: magic, mailbox, GUID, UIDs and sequences, flags.
+    let names = [b"base\nB", mailbox.as_bytes(), b"\0"].concat();
+    let state = [names, random.bytes(16), random.bytes(14)].concat();
+    let token = random.bytes(20).iter().fold(String::new(), |mut token, byte| {
+        let _ = write!(token, "{byte:02x}");
+        token
+    });
+    let (input, output) = (random.below(4000), random.below(100_000));
+    let (count, bytes) = (random.below(50), random.below(200_000));
+    let notify = if notify { "\tnotify_fd" } else { "" };
+    format!(
+        "{user}@example.org\t%{{service}}(%{{user}})<%{{process:pid}}><%{{session}}>: \t\
+         idle_notify_interval=120\tpeer_dev_major=0\tpeer_dev_minor={minor}\tpeer_ino={inode}\t\
+         session={}\tsession_created={}\tlip=192.0.2.1\tlport=143\trip={}\trport={port}\t\
+         userdb_fields=uid=5000\x01tgid=5000\x01thome=/srv/mail/example.org/{user}\x01t\
+         auth_mech=PLAIN\x01tauth_token={token}\tuid=5000\tgid=5000\tmailbox={mailbox}\t\
+         tag=a{}\tstats=in={input} out={output} deleted=0 expunged=0 trashed=0 hdr_count={count} \
+         hdr_bytes={bytes} body_count=0 body_bytes=0\tidle-cmd{notify}\tstate={}\t\
+         fetch_hdr_count={count}\tfetch_hdr_bytes={bytes}\tfetch_body_count=0\tfetch_body_bytes=0\t\
+         deleted_count=0\texpunged_count=0\ttrashed_count=0\tautoexpunged_count=0\tappend_count=0\t\
+         input_bytes_extra={input}\toutput_bytes_extra={output}\n",
+        STANDARD.encode(session),
+        1_795_445_434 + random.below(100_000),
+        std::net::Ipv4Addr::from(ip),
+        random.below(1000),
+        STANDARD.encode(state),
+    )
+}

@@ -1,0 +1,46 @@
+//! What the words of a line take: packed as the engine does it, and by zstd with a dictionary
+//! learnt from such lines.
+
+use std::io;
+
+use torpor_engine::cold::Cold;
+use torpor_engine::limits::Limits;
+
+use super::letter::{Random, line};
+
+/// Names and bytes a line of each way.
+///
+/// # Errors
+/// No memory, or zstd learns nothing.
+pub fn compare() -> io::Result<[(&'static str, f64); 3]> {
+    let mut random = Random(99);
+    let lines: Vec<String> =
+        (0..2 * LINES).map(|n| line(&mut random, 90_000 + n, 9, true)).collect();
+    let (learnt, tried) = lines.split_at(LINES as usize);
+    let learnt = zstd::dict::from_samples(learnt, DICTIONARY_BYTES)?;
+    let mut compressor = zstd::bulk::Compressor::with_dictionary(LEVEL, &learnt)?;
+    compressor.include_checksum(false)?;
+    compressor.include_contentsize(false)?;
+    compressor.include_dictid(false)?;
+    let (mut plain, mut packed) = (0, 0);
+    let limits = Limits { slots_max: 4 * LINES as u32, ..Limits::default() };
+    let mut cold = Cold::new(&limits, None)?;
+    for text in tried {
+        plain += text.len();
+        packed += compressor.compress(text.as_bytes())?.len();
+        let chain = cold.open().ok_or_else(|| io::Error::other("the cold store is full"))?;
+        assert!(cold.append_line(chain, text.as_bytes()), "the cold store is full");
+        cold.keep(chain);
+    }
+    let each = |bytes: usize| bytes as f64 / LINES as f64;
+    Ok([
+        ("words of a line, as they come", each(plain)),
+        ("words of a line, zstd with dictionary", each(packed)),
+        ("words of a line, as the engine packs them", each(cold.shelf_bytes() as usize)),
+    ])
+}
+
+const LINES: u64 = 4000;
+const DICTIONARY_BYTES: usize = 16 << 10;
+/// zstd's best.
+const LEVEL: i32 = 19;
