@@ -1,7 +1,8 @@
 //! The workers that took a client, watched until their processes end.
 //!
-//! A ring of places. When all are taken the worker that has been watched for longest gives way; its
-//! end is then not told, and the engine counts it by age, as it does where the kernel gives no pidfd.
+//! A ring of places. When all are taken the worker that has been watched for longest gives way;
+//! its end is then not told, and the engine counts it by age, as it does where the kernel gives no
+//! pidfd.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 

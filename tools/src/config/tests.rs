@@ -58,7 +58,8 @@ fn a_reload_takes_the_knobs_and_names_the_rest() {
     let mut config = Config::default();
     let new = parse("[wake]\nworkers_max = 7\n[log]\nlevel = \"debug\"\n").expect("fine");
     assert_eq!(config.needs_restart(&new), Vec::<&str>::new());
-    let text = "[hibernate]\nkeep_awake = \"nobody\"\n[wake]\nhandoffs_in_flight_max = 3\nretry_ms_min = 5\n[sleep]\nslots_max = 9\n";
+    let text = "[hibernate]\nkeep_awake = \"nobody\"\n[wake]\n\
+                handoffs_in_flight_max = 3\nretry_ms_min = 5\n[sleep]\nslots_max = 9\n";
     let other = parse(text).expect("fine");
     assert_eq!(config.needs_restart(&other), ["[sleep]", "[wake]"]);
     config.take_reloadable(&other);

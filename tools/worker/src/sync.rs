@@ -17,7 +17,7 @@ pub struct Telling<'a> {
     /// False in FETCH, STORE and SEARCH by sequence number: a client that has more commands on the
     /// way would take the wrong message (RFC 3501, 7.4.1).
     pub expunges: bool,
-    /// UIDs of messages whose flags the client knows as the mailbox has them before it is refreshed.
+    /// UIDs of messages whose flags the client knows, as the mailbox has them before its refresh.
     pub known: &'a Ranges,
 }
 

@@ -21,7 +21,8 @@ const MAILS: [&[u8]; 3] = [
       Content-Type: text/plain; a*0*=utf-8''%20; a*1=\"b\\\"\"; charset=iso-8859-1\r\n\
       Content-Transfer-Encoding: quoted-printable\r\n\r\n=E4=\r\n=\0x\n",
     b"Content-Type: multipart/mixed; boundary=\"o \"\n\npre\n--o \n\
-      Content-Type: multipart/digest;\n\tboundary=o\n\n--o\n\nSubject: one\n\nx\n--o\nContent-Type: text/html\n--o--\n--o \n\
+      Content-Type: multipart/digest;\n\tboundary=o\n\n--o\n\nSubject: one\n\nx\n--o\n\
+      Content-Type: text/html\n--o--\n--o \n\
       Content-Type: message/rfc822\nContent-Disposition: attachment; filename=\"\xe9\"\n\n\
       Content-Type: multipart/x\n\n--o\n--o --\npost",
     b"\0:\0\n \0\nContent-Type: /;=\nContent-Type: message/rfc822\n\n\nContent-Type:\n\n\n",
