@@ -56,6 +56,7 @@ fn a_night_of_changes_is_told_within_32_mib() {
         let told = client.line();
         assert_eq!(told, format!("* {sequence} FETCH (FLAGS (\\Seen \\Recent))"));
     }
+    assert_eq!(client.line(), format!("* {} RECENT", count / 2));
     client.send("DONE\r\nz LOGOUT\r\n");
     assert_eq!(client.line(), "i OK Idle completed.");
     client.until("z OK");
