@@ -12,6 +12,7 @@
 //! Exit status 1: torpor lost somebody.
 
 mod side {
+    pub mod binary;
     pub mod builtin;
     pub mod limits;
     pub mod scene;
@@ -27,9 +28,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 use torpor::dovecot::{Options, Owner, Version, raise_open_files};
 
+use side::binary;
 use side::limits::Limits;
 use side::scene::{Out, Scene};
-use side::torpor as torpor_process;
 
 /// Storms on thousands of sleepers
 #[derive(Parser)]
@@ -86,7 +87,7 @@ impl Which {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let binary = torpor_process::binary()?;
+    let binary = binary::release()?;
     raise_open_files();
     let _limits = Limits::raise()?;
     let scratch = tempfile::tempdir()?;

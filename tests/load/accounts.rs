@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::binary;
 use super::server::{Habit, Server};
-use super::torpor;
 
 /// Runs `torpor load` and returns its exit code and what it says as JSON.
 fn load(server: &Server, words: &str) -> (Option<i32>, Value) {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let mut command = Command::new(torpor::binary().expect("it builds"));
+    let mut command = Command::new(binary::release().expect("it builds"));
     command.arg("load").args(words.split(' ')).args(["--to", &server.address.to_string()]);
     command.args(["--quiet", "--settle", "0.2", "--logins-per-sec", "1000"]);
     let status = command.arg("--json").arg(file.path()).stdout(Stdio::null()).status();
@@ -136,7 +136,7 @@ fn a_server_that_is_not_there_loses_everybody() {
 #[test]
 fn a_crew_that_is_killed_ends_the_run() {
     let server = Server::start(&[Habit::Good]);
-    let mut command = Command::new(torpor::binary().expect("it builds"));
+    let mut command = Command::new(binary::release().expect("it builds"));
     command.args(["load", "idle", "--clients", "4", "--processes", "2", "--quiet", "--to"]);
     command.arg(server.address.to_string()).stderr(Stdio::piped()).stdout(Stdio::null());
     let run = command.spawn().expect("it starts");

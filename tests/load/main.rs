@@ -5,6 +5,8 @@ mod accounts;
 mod real;
 mod server;
 
+#[path = "../../benches/side/binary.rs"]
+mod binary;
 #[path = "../../benches/side/builtin.rs"]
 mod builtin;
 #[path = "../../benches/side/scene.rs"]

@@ -3,19 +3,19 @@
 use serde_json::{Value, json};
 use torpor::dovecot::{Options, Owner, Version, raise_open_files};
 
+use super::binary;
 use super::scene::{Out, Scene};
-use super::torpor as torpor_process;
 
 #[test]
 fn builtin_worker_500_clients() {
-    let binary = torpor_process::binary().expect("it builds");
+    let binary = binary::release().expect("it builds");
     let scene = Scene::builtin(&binary, CLIENTS).expect("torpor starts");
     everybody_is_answered(&scene, true);
 }
 
 #[test]
 fn dovecot_and_torpor_500_clients() {
-    let binary = torpor_process::binary().expect("it builds");
+    let binary = binary::release().expect("it builds");
     let options = Options { users: CLIENTS, ..Options::new(Version::V23) };
     let scene = Scene::dovecot(&options, &binary).expect("Dovecot starts");
     everybody_is_answered(&scene, true);
@@ -23,7 +23,7 @@ fn dovecot_and_torpor_500_clients() {
 
 #[test]
 fn stock_dovecot_500_clients() {
-    let binary = torpor_process::binary().expect("it builds");
+    let binary = binary::release().expect("it builds");
     let options = Options { users: CLIENTS, owner: Owner::Stock, ..Options::new(Version::V23) };
     let scene = Scene::dovecot(&options, &binary).expect("Dovecot starts");
     everybody_is_answered(&scene, false);
@@ -32,7 +32,7 @@ fn stock_dovecot_500_clients() {
 /// Logs in, storms by DONE and by mail, and checks. `counted`: torpor says how many sleep.
 fn everybody_is_answered(scene: &Scene, counted: bool) {
     raise_open_files();
-    let binary = torpor_process::binary().expect("it builds");
+    let binary = binary::release().expect("it builds");
     let folder = tempfile::tempdir().expect("a folder");
     let out = Out {
         json: folder.path().join("load.json"),
