@@ -1,5 +1,5 @@
-# Idles with aioimaplib over TLS, fetches what comes and passes it on by SMTP.
-# usage: aioimaplib_idle.py PORT USER SMTP-PORT
+# Idles with aioimaplib, fetches what comes and passes it on by SMTP.
+# usage: aioimaplib_idle.py PORT USER SMTP-PORT tls|plain
 import asyncio
 import smtplib
 import ssl
@@ -22,7 +22,10 @@ async def fetch_new(client):
 
 
 async def main():
-    client = aioimaplib.IMAP4_SSL(host="127.0.0.1", port=port, ssl_context=context)
+    if sys.argv[4] == "tls":
+        client = aioimaplib.IMAP4_SSL(host="127.0.0.1", port=port, ssl_context=context)
+    else:
+        client = aioimaplib.IMAP4(host="127.0.0.1", port=port)
     await client.wait_hello_from_server()
     await client.login(user, "pw")
     await client.select("INBOX")

@@ -5,37 +5,34 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use torpor::dovecot::{Dovecot, Mailbox, Options, Process, Version};
+use torpor::dovecot::{Mailbox, Options, Process};
 
+use crate::binary;
+use crate::ground::Ground;
 use crate::programs::Account;
 use crate::sink::Sink;
-use crate::torpor_process::{Torpor, binary};
 
-/// Runs the client that `program` starts, over TLS or plain, on a Dovecot and a torpor of its own.
-pub fn run(program: fn(&Account<'_>) -> io::Result<Command>, tls: bool) {
-    let binary = binary().expect("torpor builds");
-    let options = Options { users: 1, ..Options::new(Version::V23) };
-    let dovecot = Dovecot::start(&options).expect("a private Dovecot starts");
-    let base_dir = dovecot.base_dir();
-    let torpor = Torpor::start(&binary, &base_dir).expect("torpor starts");
+/// Runs the client that `program` starts on a server of its own.
+pub fn run(program: fn(&Account<'_>) -> io::Result<Command>, ground: &Ground) {
+    let binary = binary::release().expect("torpor builds");
+    let base_dir = ground.base_dir();
     let sink = Sink::open().expect("a port for the sink");
     let user = Options::user(1);
     let account = Account {
-        endpoint: dovecot.endpoint(tls),
+        endpoint: ground.endpoint(),
         user: &user,
         sink_port: sink.port,
-        dir: &dovecot.dir().join("client"),
+        dir: &ground.client_dir(),
     };
-    std::fs::create_dir(account.dir).expect("a folder for the client");
     // A mail before the first login makes the mailbox, and is the client's first to fetch.
-    dovecot.mailbox(&user).deliver(&Mailbox::message("first")).expect("a delivery");
+    ground.mailbox(&user).deliver(&Mailbox::message("first")).expect("a delivery");
     let command = program(&account).expect("the client's configuration is written");
     let mut client = Process::spawn(&command).expect("the client starts");
     assert_eq!(fetched(&sink, &mut client), "first");
     for number in 1..=cycles() {
         let before = asleep(&binary, &base_dir, &mut client);
         let subject = format!("cycle-{number}");
-        dovecot.mailbox(&user).deliver(&Mailbox::message(&subject)).expect("a delivery");
+        ground.mailbox(&user).deliver(&Mailbox::message(&subject)).expect("a delivery");
         assert_eq!(fetched(&sink, &mut client), subject);
         let after = counters(&binary, &base_dir).expect("statistics");
         assert!(after.unhibernated > before.unhibernated, "cycle {number}: it was not woken");
@@ -44,7 +41,7 @@ pub fn run(program: fn(&Account<'_>) -> io::Result<Command>, tls: bool) {
     let last = counters(&binary, &base_dir).expect("statistics");
     assert!(last.hibernated >= u64::from(cycles()), "{last:?}");
     assert_eq!((last.refused, last.lost), (0, 0), "{last:?}");
-    assert!(Path::new(&format!("/proc/{}", torpor.pid())).exists(), "torpor still serves");
+    assert!(Path::new(&format!("/proc/{}", ground.torpor_pid())).exists(), "torpor still serves");
 }
 
 /// Waits until the client sleeps in torpor and returns the counters of that moment.

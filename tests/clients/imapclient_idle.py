@@ -1,6 +1,6 @@
 # Idles with IMAPClient, fetches what comes and passes it on by SMTP.
 # The IDLE is ended and begun again every few seconds even if nothing comes.
-# usage: imapclient_idle.py PORT USER SMTP-PORT
+# usage: imapclient_idle.py PORT USER SMTP-PORT plain
 import smtplib
 import sys
 

@@ -1,6 +1,6 @@
-// Idles with imapflow over TLS, fetches what comes and passes it on by SMTP.
-// usage: imapflow.js MODULES PORT USER SMTP-PORT
-const [modules, port, user, smtpPort] = process.argv.slice(2);
+// Idles with imapflow, fetches what comes and passes it on by SMTP.
+// usage: imapflow.js MODULES PORT USER SMTP-PORT tls|plain
+const [modules, port, user, smtpPort, security] = process.argv.slice(2);
 const { ImapFlow } = require(modules + '/imapflow');
 const net = require('net');
 
@@ -18,7 +18,7 @@ async function main() {
     const client = new ImapFlow({
         host: '127.0.0.1',
         port: Number(port),
-        secure: true,
+        secure: security === 'tls',
         tls: { rejectUnauthorized: false },
         auth: { user, pass: 'pw' },
         logger: false,

@@ -37,12 +37,13 @@ pub fn pullimap(account: &Account<'_>) -> io::Result<Command> {
     Ok(command)
 }
 
-/// `fetchmail --idle` over TLS; it deletes what it has fetched.
+/// `fetchmail --idle`; it deletes what it has fetched.
 pub fn fetchmail(account: &Account<'_>) -> io::Result<Command> {
     let Account { endpoint, user, sink_port, dir } = account;
+    let tls = if endpoint.tls { "ssl no sslcertck" } else { "sslproto ''" };
     let config = format!(
         "poll 127.0.0.1 service {} protocol imap user {user} password pw\n\
-         ssl no sslcertck smtphost 127.0.0.1/{sink_port} is sink here idle\n",
+         {tls} smtphost 127.0.0.1/{sink_port} is sink here idle\n",
         endpoint.address.port()
     );
     write_private(&dir.join("fetchmailrc"), &config)?;
@@ -57,12 +58,12 @@ pub fn imapclient(account: &Account<'_>) -> io::Result<Command> {
     Ok(python("imapclient_idle.py", account))
 }
 
-/// Python's aioimaplib, over TLS.
+/// Python's aioimaplib.
 pub fn aioimaplib(account: &Account<'_>) -> io::Result<Command> {
     Ok(python("aioimaplib_idle.py", account))
 }
 
-/// npm's imapflow, over TLS.
+/// npm's imapflow.
 pub fn imapflow(account: &Account<'_>) -> io::Result<Command> {
     let mut command = Command::new("node");
     command.arg(here().join("imapflow.js")).arg(target().join("npm/node_modules"));
@@ -78,6 +79,7 @@ fn python(script: &str, account: &Account<'_>) -> Command {
 fn with(mut command: Command, account: &Account<'_>) -> Command {
     command.arg(account.endpoint.address.port().to_string()).arg(account.user);
     command.arg(account.sink_port.to_string());
+    command.arg(if account.endpoint.tls { "tls" } else { "plain" });
     command
 }
 
@@ -90,7 +92,7 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target")
 }
 
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     std::fs::write(path, text)?;
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))
 }
