@@ -1,6 +1,7 @@
 //! Five mail clients that nobody here wrote, each through cycles of idling, sleeping, waking and
-//! fetching, on a Dovecot with torpor beside it and on torpor alone. That a cycle really went through
-//! torpor is read from its statistics. Two more, which do not idle, move whole mailboxes to and fro.
+//! fetching, on a Dovecot with torpor beside it and on torpor alone. That a cycle really went
+//! through torpor is read from its statistics. Two more, which do not idle, move whole mailboxes to
+//! and fro.
 //!
 //! `TORPOR_CYCLES` sets the number of cycles (5; 20 with `tests/run --nightly`).
 

@@ -49,6 +49,8 @@ pub fn fetchmail(account: &Account<'_>) -> io::Result<Command> {
     write_private(&dir.join("fetchmailrc"), &config)?;
     let mut command = Command::new("fetchmail");
     command.args(["--nodetach", "--silent", "--fetchmailrc"]).arg(dir.join("fetchmailrc"));
+    // Root's would be one for all.
+    command.arg("--pidfile").arg(dir.join("fetchmail.pid"));
     command.env("FETCHMAILHOME", dir);
     Ok(command)
 }
