@@ -62,9 +62,22 @@ impl Ground {
         json["counters"][name].as_u64()
     }
 
-    /// How many descriptors torpor has open.
+    /// How many descriptors torpor has open, but for those with which it watches workers.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("torpor lives").count()
+        self.open(|what| !what.contains("pidfd"))
+    }
+
+    /// How many workers it watches. A worker here is this process, which does not end, so they stay
+    /// until others take their places.
+    fn workers(&self) -> usize {
+        self.open(|what| what.contains("pidfd"))
+    }
+
+    fn open(&self, counts: impl Fn(&str) -> bool) -> usize {
+        let all = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("torpor lives");
+        // One that was closed meanwhile has no name.
+        let names = all.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        names.filter(|name| counts(&name.to_string_lossy())).count()
     }
 
     /// After a life nothing of it is left, and nobody was lost in it.
@@ -73,6 +86,7 @@ impl Ground {
         eventually(&format!("{when}: as many descriptors as before"), || {
             self.descriptors() == open
         });
+        assert!(self.workers() <= WORKERS_MAX, "{when}: {} workers", self.workers());
         let figures =
             ["lost", "given_up", "asleep", "in_flight", "conns", "mailboxes", "cold_blocks_used"]
                 .map(|name| (name, self.counter(name)));
@@ -136,6 +150,7 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
+const WORKERS_MAX: usize = 4;
 /// Nobody has time to wait for long.
-const CONFIG: &str =
-    "[hibernate]\nlate_change_ms = 0\n[wake]\nversion_timeout_ms = 2000\nack_timeout_ms = 5000\n";
+const CONFIG: &str = "[hibernate]\nlate_change_ms = 0\n\
+    [wake]\nversion_timeout_ms = 2000\nack_timeout_ms = 5000\nworkers_max = 4\n";
