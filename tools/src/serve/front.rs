@@ -101,6 +101,9 @@ impl FrontKeeper {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("torpor").arg(SUBCOMMAND).args(self.options.arguments());
         command.stdin(again(&self.clients)?).stdout(again(&self.master)?);
+        // Passwords are checked on many threads for a moment each; an arena for each of them would
+        // keep half a megabyte for good.
+        command.env("MALLOC_ARENA_MAX", "1");
         // A Ctrl-C is for us alone: workers that get it would end without BYE.
         command.process_group(0);
         if let Some(user) = &self.user {

@@ -55,6 +55,7 @@ pub mod link;
 mod log;
 pub mod mail;
 mod material;
+mod open;
 mod ranges;
 mod reply;
 mod resume;

@@ -7,6 +7,8 @@
 use torpor_store::{Home, MailboxName, StoreError};
 
 use crate::limits::RECENT_RANGES_MAX;
+use crate::log::Log;
+use crate::open::open;
 use crate::ranges::Ranges;
 use crate::selected::Selected;
 use crate::session::Session;
@@ -50,9 +52,14 @@ impl Selected {
     }
 
     /// With the view that the client had; a sync then tells it the rest.
-    pub fn restore(state: &SelectedState, home: &Home, vanished: bool) -> Result<Self, Lost> {
+    pub(crate) fn restore(
+        state: &SelectedState,
+        home: &Home,
+        vanished: bool,
+        log: &Log,
+    ) -> Result<Self, Lost> {
         let name = MailboxName::parse(&state.name)?;
-        let mailbox = match home.open_mailbox(&name) {
+        let mailbox = match open(home, &name, log) {
             Err(StoreError::NotFound) => return Err(Lost::Changed("Selected mailbox was deleted")),
             other => other?,
         };

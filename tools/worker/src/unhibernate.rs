@@ -25,6 +25,7 @@ use crate::account::{Account, Options};
 use crate::end::End;
 use crate::limits::{INPUT_BYTES, REQUEST_BYTES_MAX, REQUEST_WAIT_MAX};
 use crate::link::Link;
+use crate::log::Log;
 use crate::reply::Reply;
 use crate::resume::Lost;
 use crate::selected::Selected;
@@ -107,7 +108,9 @@ fn wake(
     let state = State::from_bytes(&state)?;
     let home = Home::open(&account.home)?;
     let features = state.features;
-    let restored = state.selected.map(|state| Selected::restore(&state, &home, features.qresync));
+    let log = Log::new(&account);
+    let restored =
+        state.selected.map(|state| Selected::restore(&state, &home, features.qresync, &log));
     let (selected, lost) = match restored.transpose() {
         Ok(selected) => (selected, None),
         Err(Lost::Changed(reason)) => (None, Some(reason)),

@@ -11,6 +11,7 @@ use crate::end::{End, Trouble};
 use crate::intake::{self, AppendHead};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::link::Link;
+use crate::open::open;
 use crate::reply::Reply;
 use crate::session::Session;
 
@@ -55,7 +56,7 @@ impl Session {
             // An empty literal is how a client takes its APPEND back.
             return Ok(Err(Reply::no("Can't save a zero byte message.")));
         }
-        let mut mailbox = match self.home.open_mailbox(&mailbox_name(&head.mailbox)?) {
+        let mut mailbox = match open(&self.home, &mailbox_name(&head.mailbox)?, &self.log) {
             Err(StoreError::NotFound) => return Ok(Err(try_create())),
             other => other?,
         };

@@ -9,6 +9,7 @@ use torpor_store::StoreError;
 use super::expunge::read_only;
 use super::mailbox_name;
 use crate::end::Trouble;
+use crate::open::open;
 use crate::ranges::Ranges;
 use crate::reply::Reply;
 use crate::session::Session;
@@ -29,7 +30,7 @@ impl Session {
         if remove && selected.examine {
             return Ok(read_only());
         }
-        let mut target = match self.home.open_mailbox(&mailbox_name(target)?) {
+        let mut target = match open(&self.home, &mailbox_name(target)?, &self.log) {
             Err(StoreError::NotFound) => return Ok(try_create()),
             other => other?,
         };

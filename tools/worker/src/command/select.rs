@@ -11,6 +11,7 @@ use torpor_store::{Flags, Mailbox, MailboxName, Message};
 use super::mailbox_name;
 use crate::encode::{FetchShape, fetch_flags, flag_lists, vanished};
 use crate::end::Trouble;
+use crate::open::open;
 use crate::ranges::Ranges;
 use crate::reply::Reply;
 use crate::selected::Selected;
@@ -36,7 +37,7 @@ impl Session {
             self.features.condstore = true;
         }
         let name = mailbox_name(named)?;
-        let mailbox = self.home.open_mailbox(&name)?;
+        let mailbox = open(&self.home, &name, &self.log)?;
         let selected = Selected::open(name, mailbox, examine)?;
         selected.tell_itself(&mut self.link)?;
         if let Some(resync) = resync {
