@@ -24,6 +24,7 @@ pub mod token;
 pub mod cold;
 pub mod mailboxes;
 pub mod near;
+pub mod places;
 pub mod slots;
 
 // When and why they stir.

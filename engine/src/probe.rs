@@ -11,7 +11,9 @@ use std::str::FromStr;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::limits::Limits;
+use crate::places::Places;
 use crate::sys::trial;
+use crate::sys::vault::Vault;
 
 /// Something that an operator should know before the engine starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub fn probe(limits: &Limits, has_homes: bool) -> Vec<Finding> {
 struct Host {
     /// Why a ring of full size cannot be had, or which operations it lacks.
     ring: Result<Vec<&'static str>, String>,
+    /// Why clients cannot be put where they outlive the engine.
+    vault: Result<(), String>,
     /// kernel.io_uring_disabled.
     io_uring_disabled: u32,
     has_proc: bool,
@@ -76,11 +80,15 @@ struct Host {
 impl Host {
     fn look(limits: &Limits) -> Self {
         let status = fs::read_to_string("/proc/self/status");
+        // First: it bounds the vault's tables.
+        let descriptors_max = raise_descriptors();
+        let vault = Vault::create(Places::new(limits).count()).map(drop);
         Self {
             ring: trial(limits).map_err(|error| error.to_string()),
+            vault: vault.map_err(|error| error.to_string()),
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0),
             has_proc: status.is_ok(),
-            descriptors_max: raise_descriptors(),
+            descriptors_max,
             watches_max: number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(u64::MAX),
             instances_max: number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(u64::MAX),
             backlog_max: number("/proc/sys/net/core/somaxconn").unwrap_or(u64::MAX),
@@ -106,6 +114,10 @@ impl Host {
                 say(Refusal, format!("host: io_uring lacks {missing}: Linux 6.1 is needed"));
             }
             Ok(_) => {}
+        }
+        if let (Ok(_), Err(why)) = (&self.ring, &self.vault) {
+            let cost = "clients keep descriptors of their own and do not outlive the engine";
+            say(Warning, format!("{why}; {cost}"));
         }
         if !self.has_proc {
             let line = "host: /proc is not mounted, so a notify descriptor cannot be recognized";

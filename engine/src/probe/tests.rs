@@ -4,6 +4,7 @@ use super::*;
 fn host() -> Host {
     Host {
         ring: Ok(vec![]),
+        vault: Ok(()),
         io_uring_disabled: 0,
         has_proc: true,
         descriptors_max: 20_000,
@@ -36,6 +37,11 @@ fn each_lack_is_one_line_with_its_knob() {
             "kernel.io_uring_disabled = 2; set it to 0",
         ),
         (Host { ring: Ok(vec!["recv", "send"]), ..host() }, "refused: host:", "recv, send"),
+        (
+            Host { vault: Err("host: Linux 6.8 can".into()), ..host() },
+            "warning: host: Linux 6.8 can",
+            "do not outlive the engine",
+        ),
         (Host { has_proc: false, ..host() }, "refused: host:", "/proc"),
         (
             Host { descriptors_max: 17_000, ..host() },

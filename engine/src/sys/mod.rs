@@ -6,6 +6,7 @@
 pub mod handle;
 pub mod map;
 pub mod uring;
+pub mod vault;
 
 mod buffers;
 mod messages;
