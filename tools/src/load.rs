@@ -47,6 +47,22 @@ pub enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Storms again and again, with rests between them
+    Soak {
+        #[arg(long = "for", value_name = "SECS", default_value_t = 7_200.0)]
+        secs: f64,
+        /// Rest before each storm
+        #[arg(long, value_name = "SECS", default_value_t = 600.0)]
+        every: f64,
+        /// How many say DONE in each storm
+        #[arg(long, value_name = "N")]
+        done: u32,
+        /// How many get mail in each storm
+        #[arg(long, value_name = "N")]
+        mail: u32,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Clients renew their IDLE every 29, 15 or 5 minutes, some every 10 ms
     Churn {
         #[arg(long = "for", value_name = "SECS", default_value_t = 60.0)]

@@ -38,8 +38,19 @@ pub struct Point {
     pub clients: u64,
     #[serde(flatten)]
     pub seen: Seen,
-    /// Memory of all processes watched; none when only a control socket is.
-    pub pss_kb: Option<u64>,
+    /// Of all processes watched; none when only a control socket is.
+    #[serde(flatten)]
+    pub weight: Option<Weight>,
+}
+
+/// What processes take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Weight {
+    /// Memory, each one's share of what they have in common.
+    pub pss_kb: u64,
+    /// Of that, what is no page of a file.
+    pub own_kb: u64,
+    pub descriptors: u64,
 }
 
 /// Twice a second: the clients, and the server if it is watched.

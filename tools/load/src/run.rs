@@ -146,9 +146,9 @@ impl<'a> Run<'a> {
     fn point(&mut self, name: &str) {
         let Some(seen) = self.setup.watch.look() else { return };
         let clients = self.sum().alive;
-        let pss_kb = self.setup.watch.pss_kb();
+        let weight = self.setup.watch.weight();
         let secs = self.began.elapsed().as_secs_f64();
-        self.outcome.points.push(Point { name: name.to_owned(), secs, clients, seen, pss_kb });
+        self.outcome.points.push(Point { name: name.to_owned(), secs, clients, seen, weight });
     }
 
     /// The next word of a crew; `None` when there was none for a moment.

@@ -79,8 +79,8 @@ fn server(points: &[Point]) -> Table {
             point.clients.to_string(),
             number(point.seen.asleep),
             number(point.seen.workers),
-            number(point.pss_kb.map(|_| processes)),
-            point.pss_kb.map_or("-".to_owned(), mib),
+            number(point.weight.map(|_| processes)),
+            point.weight.map_or("-".to_owned(), |weight| mib(weight.pss_kb)),
         ]);
     }
     right_from(&mut table, 1);

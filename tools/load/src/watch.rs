@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::outcome::Weight;
+
 /// What is watched; all of it may be missing.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
@@ -49,11 +51,16 @@ impl Watch {
         Some(Seen { processes, workers: Some(workers), asleep })
     }
 
-    /// Kilobytes of memory of all processes watched, each one's share of what they have in common.
-    pub fn pss_kb(&self) -> Option<u64> {
+    /// What all processes watched take.
+    pub fn weight(&self) -> Option<Weight> {
         self.sees_processes().then(|| {
             let members = family::members(&self.pids, &self.names);
-            members.iter().filter_map(|process| family::pss_kb(process.pid)).sum()
+            let each = members.iter().filter_map(|process| family::weight(process.pid));
+            each.fold(Weight::default(), |sum, one| Weight {
+                pss_kb: sum.pss_kb + one.pss_kb,
+                own_kb: sum.own_kb + one.own_kb,
+                descriptors: sum.descriptors + one.descriptors,
+            })
         })
     }
 

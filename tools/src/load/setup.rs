@@ -27,6 +27,14 @@ pub(super) fn acts(command: LoadCommand) -> (Vec<Act>, Common) {
             };
             (storms.into_iter().filter_map(storm).collect(), common)
         }
+        LoadCommand::Soak { secs, every, done, mail, common } => {
+            let storm = |what, clients| Act::Storm { what, clients, then: Then::Idle };
+            let round =
+                [Act::Hold { secs: every }, storm(Storm::Done, done), storm(Storm::Mail, mail)];
+            // A rate or time that is none is refused with the plan.
+            let rounds = (secs / every).round().clamp(1.0, ROUNDS_MAX) as usize;
+            (round.iter().cycle().take(rounds * round.len()).cloned().collect(), common)
+        }
         LoadCommand::Churn { secs, time_scale, bursts, common } => {
             (vec![Act::Churn { secs, time_scale, bursts_percent: bursts }], common)
         }
@@ -102,6 +110,8 @@ fn address(text: &str) -> Result<SocketAddr, Failure> {
     addresses.next().ok_or_else(|| format!("{text} has no address").into())
 }
 
+/// Of one soak.
+const ROUNDS_MAX: f64 = 10_000.0;
 /// Well below the 20,000 descriptors that many systems allow a process.
 const CLIENTS_PER_CREW: u32 = 8_000;
 /// The kernel makes the least it allows of it.

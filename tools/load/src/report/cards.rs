@@ -61,7 +61,7 @@ fn asleep(outcome: &Outcome) -> Vec<Card> {
 
 /// What a sleeper adds to the server's memory.
 fn weight(before: &Point, asleep: &Point) -> Option<Card> {
-    let more = asleep.pss_kb?.checked_sub(before.pss_kb?)?;
+    let more = asleep.weight?.pss_kb.checked_sub(before.weight?.pss_kb)?;
     let each = (more * 1024).checked_div(asleep.clients)?;
     Some(Card {
         value: format!("{} B", thousands(each)),

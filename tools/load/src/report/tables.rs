@@ -71,8 +71,8 @@ fn server(outcome: &Outcome) -> String {
             thousands(point.clients),
             number(point.seen.asleep),
             number(point.seen.workers),
-            number(point.pss_kb.map(|_| processes)),
-            point.pss_kb.map_or("&ndash;".to_owned(), memory),
+            number(point.weight.map(|_| processes)),
+            point.weight.map_or("&ndash;".to_owned(), |weight| memory(weight.pss_kb)),
         );
     }
     out.push_str(

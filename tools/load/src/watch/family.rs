@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::outcome::Weight;
+
 /// A process and what it does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
@@ -27,11 +29,16 @@ pub fn members(roots: &[i32], names: &[String]) -> Vec<Process> {
     known.map(|(pid, entry)| Process { pid, name: role(pid, &entry.name) }).collect()
 }
 
-/// Kilobytes of proportional share; `None` when it has ended, or is not ours to look at.
-pub fn pss_kb(pid: i32) -> Option<u64> {
+/// What it takes; `None` when it has ended, or is not ours to look at.
+pub fn weight(pid: i32) -> Option<Weight> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    let kb = |key: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    let own_kb = kb("Pss_Anon:")? + kb("Pss_Shmem:")?;
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
+    Some(Weight { pss_kb: kb("Pss:")?, own_kb, descriptors })
 }
 
 fn table() -> BTreeMap<i32, Entry> {
@@ -96,10 +103,12 @@ mod tests {
         assert!(ours.contains(&Process { pid, name: "sleep".to_owned() }), "{ours:?}");
         let named = members(&[], &["sleep".to_owned()]);
         assert!(named.iter().all(|process| process.pid != pid), "our own are not the server's");
-        assert!(pss_kb(pid).is_some_and(|kb| kb > 10));
+        let weight = weight(pid).expect("it is ours");
+        assert!(weight.pss_kb > weight.own_kb && weight.own_kb > 10, "{weight:?}");
+        assert!(weight.descriptors >= 3, "its standard ones: {weight:?}");
         child.kill().expect("it is ours");
         child.wait().expect("it ends");
-        assert_eq!(pss_kb(pid), None);
+        assert_eq!(super::weight(pid), None);
     }
 
     #[test]
