@@ -1,8 +1,9 @@
 //! Hours of sleep with storms between: whatever leaks, grows here.
 //!
-//! Everybody logs in to torpor, with its built-in worker or with Dovecot's, and falls asleep; then,
-//! again and again, there is a rest, some say DONE at once, and some get mail at once. Each time all sleep again,
-//! torpor's processes are weighed. In the end every client proves that it is still served.
+//! Everybody logs in to torpor, with its built-in worker or with Dovecot's, and falls asleep;
+//! then, again and again, there is a rest, some say DONE at once, and some get mail at once. Each
+//! time all sleep again, torpor's processes are weighed. In the end every client proves that it is
+//! still served.
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench soak -- \
