@@ -10,6 +10,7 @@ use torpor_handoff::message::{Exited, Returned, Wake};
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command};
 use crate::core::{Core, Now};
+use crate::planted::{Bug, planted};
 use crate::report::{Counters, Report};
 use crate::ring::{COMMANDS_MAX, EXITED_MAX, Inbox, Op, Ring};
 use crate::watch::{Adopted, Adoption, WatchOrder};
@@ -112,8 +113,10 @@ where
         while self.inbox.replies.len() < self.inbox.replies.capacity()
             && let Some(Returned { reply, client }) = self.handoff.returned()
         {
-            if let Some(client) = client {
-                self.ring.seat_client(reply.slot, client);
+            match client {
+                Some(client) => self.ring.seat_client(reply.slot, client),
+                None if planted(Bug::PlaceKept) => {}
+                None => self.ring.release_client(reply.slot),
             }
             self.inbox.replies.push(reply);
         }

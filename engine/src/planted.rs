@@ -62,6 +62,8 @@ pub enum Bug {
     ByeTwice,
     /// The notify descriptor of a hibernation that breaks stays open.
     RetiredTooLate,
+    /// The vault keeps the socket of a client that a worker has taken.
+    PlaceKept,
     /// A worker's end makes no room for the next one.
     ExitForgotten,
 }
@@ -69,7 +71,7 @@ pub enum Bug {
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake: all but
     /// [`Bug::QueueInverted`] and [`Bug::ExitForgotten`].
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
         Self::HandedBeforeJoin,
@@ -97,6 +99,7 @@ impl Bug {
         Self::CancelSharesToken,
         Self::ByeTwice,
         Self::RetiredTooLate,
+        Self::PlaceKept,
     ];
 }
 

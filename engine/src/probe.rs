@@ -12,8 +12,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::limits::Limits;
 use crate::places::Places;
-use crate::sys::trial;
 use crate::sys::vault::Vault;
+use crate::sys::{SUBMISSIONS, trial};
 
 /// Something that an operator should know before the engine starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,9 +136,10 @@ impl Host {
     }
 
     fn judge_descriptors(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
-        let per_client = if self.adopts_watches { 1 } else { 2 };
-        for (each, severity) in [(1, Severity::Refusal), (per_client, Severity::Warning)] {
-            let needed = descriptors_needed(limits, each);
+        let (own, lent) = if self.vault.is_ok() { (0, SUBMISSIONS) } else { (1, 0) };
+        let all = own + u64::from(!self.adopts_watches);
+        for (each, severity) in [(own, Severity::Refusal), (all, Severity::Warning)] {
+            let needed = descriptors_needed(limits, each) + u64::from(lent);
             if self.descriptors_max < needed {
                 let line = format!(
                     "host: RLIMIT_NOFILE = {} is below {needed}, which slots_max = {} needs with \
@@ -179,9 +180,9 @@ impl Host {
     }
 }
 
-/// Descriptors with every place taken: of clients, of connections with what they have brought, of
-/// conversations with their workers, and a reserve, without which a descriptor that is passed
-/// while the table is full would be lost in the kernel.
+/// Descriptors with every place taken: of clients, for as long as the vault does not have them; of
+/// connections with what they have brought; of conversations with their workers; and a reserve,
+/// without which a descriptor that is passed while the table is full would be lost in the kernel.
 fn descriptors_needed(limits: &Limits, per_client: u64) -> u64 {
     let clients = u64::from(limits.slots_max) * per_client;
     let conns = u64::from(limits.conns_max) * 3;

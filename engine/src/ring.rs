@@ -200,8 +200,12 @@ pub trait Ring {
     /// Puts a client (back) into its place.
     fn seat_client(&mut self, slot: u32, client: Self::Descriptor);
 
-    /// Takes a client out of its place; nothing may be in flight on it.
+    /// Takes a client out of its place; nothing may be in flight on it. The ring may keep a hold
+    /// of its own on it until the client is seated again or released.
     fn unseat_client(&mut self, slot: u32) -> Self::Descriptor;
+
+    /// The client that was taken out is a worker's now, or shut down: the ring's own hold ends.
+    fn release_client(&mut self, slot: u32);
 
     /// Takes a notify descriptor out of the lobby, for the watcher.
     fn take_passed(&mut self, passed: Passed) -> Self::Descriptor;

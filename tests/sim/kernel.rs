@@ -28,6 +28,8 @@ pub struct SimRing {
     done: VecDeque<Done>,
     lobby: Vec<Option<(SimFd, PassedKind, u64)>>,
     clients: Vec<Option<SimFd>>,
+    /// True exactly when the client of a slot is away and the ring has its own hold on it.
+    away: Vec<bool>,
     notifies: Vec<Option<SimFd>>,
     conns: Vec<Option<SimFd>>,
     queue_max: usize,
@@ -69,6 +71,7 @@ impl SimRing {
             done: VecDeque::new(),
             lobby: Vec::new(),
             clients: none(slots),
+            away: vec![false; slots as usize],
             notifies: none(slots),
             conns: none(conns),
             queue_max,
@@ -452,6 +455,7 @@ impl Ring for SimRing {
             }
             Op::SeatClient { passed, slot } => {
                 let fd = self.take(passed);
+                assert!(!self.away[slot as usize], "somebody's socket is still held here");
                 assert!(self.clients[slot as usize].replace(fd).is_none(), "two on one slot");
             }
             Op::Drop { passed } => drop(self.take(passed)),
@@ -505,13 +509,20 @@ impl Ring for SimRing {
     }
 
     fn seat_client(&mut self, slot: u32, client: SimFd) {
+        self.away[slot as usize] = false;
         assert!(self.clients[slot as usize].replace(client).is_none(), "two on one slot");
     }
 
     fn unseat_client(&mut self, slot: u32) -> SimFd {
         counting::pause();
         self.assert_quiet(slot, is_client);
+        self.away[slot as usize] = true;
         self.clients[slot as usize].take().expect("somebody sits there")
+    }
+
+    fn release_client(&mut self, slot: u32) {
+        let was_away = std::mem::replace(&mut self.away[slot as usize], false);
+        assert!(was_away, "nobody was handed over from slot {slot}");
     }
 
     fn take_passed(&mut self, passed: Passed) -> SimFd {

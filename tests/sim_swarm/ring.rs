@@ -15,6 +15,8 @@ pub struct SimRing {
     lobby: Vec<Option<SimFd>>,
     conns: Vec<Place>,
     clients: Vec<Place>,
+    /// Slots whose client is with the handoff thread, while the ring holds its socket too.
+    away: Vec<u32>,
     notifies: Vec<Place>,
     /// Operations whose terminal completion was not reaped: the token and its place.
     in_flight: Vec<(Token, Where)>,
@@ -47,6 +49,7 @@ impl SimRing {
             lobby: Vec::with_capacity(16),
             conns: places(conns),
             clients: places(slots),
+            away: Vec::with_capacity(slots as usize),
             notifies: places(slots),
             in_flight: Vec::with_capacity(64),
         }
@@ -69,6 +72,8 @@ impl SimRing {
     }
 
     fn seat(&mut self, at: Where, fd: SimFd) {
+        let is_away = |slot: &u32| at == Where::Client(*slot);
+        assert!(!self.away.iter().any(is_away), "[1] {at:?} still holds a worker's client");
         let place = self.place(at).expect("a place");
         assert!(place.fd.is_none(), "[8] {at:?} is taken");
         assert_eq!(place.in_flight, 0, "[5] {at:?} has something in flight");
@@ -246,12 +251,19 @@ impl Ring for SimRing {
     }
 
     fn seat_client(&mut self, slot: u32, client: SimFd) {
+        self.release_client(slot);
         self.seat(Where::Client(slot), client);
     }
 
     fn unseat_client(&mut self, slot: u32) -> SimFd {
         alloc::pause();
+        self.away.push(slot);
         self.unseat(Where::Client(slot))
+    }
+
+    fn release_client(&mut self, slot: u32) {
+        let found = self.away.iter().position(|away| *away == slot);
+        self.away.swap_remove(found.expect("[1] somebody was handed over"));
     }
 
     fn take_passed(&mut self, passed: Passed) -> SimFd {

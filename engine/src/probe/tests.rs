@@ -44,9 +44,9 @@ fn each_lack_is_one_line_with_its_knob() {
         ),
         (Host { has_proc: false, ..host() }, "refused: host:", "/proc"),
         (
-            Host { descriptors_max: 17_000, ..host() },
+            Host { descriptors_max: 4000, ..host() },
             "refused: host:",
-            "RLIMIT_NOFILE = 17000 is below 19840, which slots_max = 16384",
+            "RLIMIT_NOFILE = 4000 is below 4480, which slots_max = 16384 needs with 0 for each",
         ),
         (Host { watches_max: 8192, ..host() }, "warning: host:", "max_user_watches = 8192"),
         (Host { backlog_max: 128, ..host() }, "warning: host:", "somaxconn = 128"),
@@ -62,10 +62,18 @@ fn each_lack_is_one_line_with_its_knob() {
 fn without_the_capability_everything_kept_is_counted() {
     let lines = lines(&Host { adopts_watches: false, ..host() });
     assert_eq!(lines.len(), 3, "{lines:?}");
-    assert!(lines[0].contains("RLIMIT_NOFILE = 20000 is below 36224"), "{}", lines[0]);
+    assert!(lines[0].contains("RLIMIT_NOFILE = 20000 is below 20864"), "{}", lines[0]);
     assert!(lines[1].contains("AmbientCapabilities=CAP_DAC_READ_SEARCH"), "{}", lines[1]);
     assert!(lines[2].contains("max_user_instances = 128"), "{}", lines[2]);
     assert!(lines.iter().all(|line| line.starts_with("warning: host:")));
+}
+
+/// Each client keeps its number then.
+#[test]
+fn without_the_vault_descriptors_bound_the_slots() {
+    let vault = Err("host: Linux 6.8 can".to_owned());
+    let lines = lines(&Host { vault, descriptors_max: 17_000, ..host() });
+    assert!(lines[1].starts_with("refused: host: RLIMIT_NOFILE = 17000 is below 19840"));
 }
 
 #[test]

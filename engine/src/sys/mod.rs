@@ -9,6 +9,7 @@ pub mod uring;
 pub mod vault;
 
 mod buffers;
+mod clients;
 mod messages;
 mod own;
 mod passed;
@@ -18,4 +19,4 @@ mod shared;
 mod sqe;
 mod texts;
 
-pub use setup::trial;
+pub use setup::{SUBMISSIONS, trial};

@@ -1,24 +1,23 @@
 //! Which descriptor sits where, and what is in flight on it.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-
-/// A table of places. A registered table can take its place behind the same calls.
-pub struct Seats {
+/// A table of places; `Owner` is what a place has: a descriptor, or nothing but the fact that the
+/// vault has it.
+pub struct Seats<Owner> {
     what: &'static str,
     /// Grows to the highest place that was ever used, within what is reserved: a place that never
     /// was costs no memory.
-    seats: Vec<Seat>,
+    seats: Vec<Seat<Owner>>,
     count: usize,
 }
 
-impl Seats {
+impl<Owner> Seats<Owner> {
     /// `count` empty places; `what` names them in assertions.
     pub fn new(what: &'static str, count: u32) -> Self {
         Self { what, seats: Vec::with_capacity(count as usize), count: count as usize }
     }
 
-    /// Puts a descriptor into an empty place.
-    pub fn seat(&mut self, place: u32, descriptor: OwnedFd) {
+    /// Puts somebody into an empty place.
+    pub fn seat(&mut self, place: u32, owner: Owner) {
         assert!((place as usize) < self.count, "{} {place} is none", self.what);
         while self.seats.len() <= place as usize {
             self.seats.push(Seat { owner: None, in_flight: 0 });
@@ -26,25 +25,28 @@ impl Seats {
         let seat = &mut self.seats[place as usize];
         assert!(seat.owner.is_none(), "{} {place} is taken", self.what);
         assert!(seat.in_flight == 0, "{} {place} still has operations", self.what);
-        seat.owner = Some(descriptor);
+        seat.owner = Some(owner);
     }
 
-    /// Takes the descriptor out. Nothing may be in flight: the kernel would hold its file, and a
+    /// Takes it out. Nothing may be in flight: the kernel would hold its file, and a
     /// receive would go on eating the client's bytes.
-    pub fn unseat(&mut self, place: u32) -> OwnedFd {
+    pub fn unseat(&mut self, place: u32) -> Owner {
         let seat = &mut self.seats[place as usize];
         assert!(seat.in_flight == 0, "{} {place} has operations in flight", self.what);
         seat.owner.take().unwrap_or_else(|| panic!("{} {place} is empty", self.what))
     }
 
     /// An operation leaves for the kernel.
-    pub fn depart(&mut self, place: u32) -> RawFd {
+    pub fn depart(&mut self, place: u32) -> &Owner {
         let seat = &mut self.seats[place as usize];
-        let owner = seat.owner.as_ref();
-        let raw = owner.unwrap_or_else(|| panic!("{} {place} is empty", self.what)).as_raw_fd();
         seat.in_flight += 1;
         assert!(seat.in_flight <= 2, "{} {place}: one receive and one send at most", self.what);
-        raw
+        seat.owner.as_ref().unwrap_or_else(|| panic!("{} {place} is empty", self.what))
+    }
+
+    /// Nobody may be there.
+    pub fn assert_empty(&self, place: u32) {
+        assert!(self.seats[place as usize].owner.is_none(), "{} {place} is taken", self.what);
     }
 
     /// An operation has completed for good.
@@ -55,9 +57,10 @@ impl Seats {
     }
 }
 
-struct Seat {
-    owner: Option<OwnedFd>,
+struct Seat<Owner> {
+    owner: Option<Owner>,
     in_flight: u8,
 }
 
-const _: () = assert!(size_of::<Seat>() == 8, "a place costs eight bytes");
+const _: () = assert!(size_of::<Seat<std::os::fd::OwnedFd>>() == 8, "a descriptor and a count");
+const _: () = assert!(size_of::<Seat<()>>() == 2, "a sleeper in the vault costs two bytes");

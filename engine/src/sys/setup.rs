@@ -86,7 +86,7 @@ const OPERATIONS: [(u8, &str); 7] = [
     (opcode::Send::CODE, "send"),
 ];
 /// Entries of the submission queue; a longer step submits in between.
-const SUBMISSIONS: u32 = 1024;
+pub const SUBMISSIONS: u32 = 1024;
 /// IORING_MAX_CQ_ENTRIES.
 const COMPLETIONS_MAX: u32 = 65_536;
 /// A client's bytes, and the cancel that came too late for them.

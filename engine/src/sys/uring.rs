@@ -12,6 +12,7 @@ mod tests;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -23,10 +24,12 @@ use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use crate::limits::Limits;
 use crate::ring::{Inbox, Op, Passed, Ring};
 
+use super::clients::Clients;
 use super::passed::Lobby;
 use super::seats::Seats;
 use super::setup::{self, Abilities};
 use super::sqe;
+use super::vault::Vault;
 use done::Done;
 use memory::Memory;
 
@@ -41,9 +44,9 @@ pub struct KernelRing {
     listener: OwnedFd,
     watch: OwnedFd,
     doorbell: OwnedFd,
-    conns: Seats,
-    clients: Seats,
-    notifies: Seats,
+    conns: Seats<OwnedFd>,
+    clients: Clients,
+    notifies: Seats<OwnedFd>,
     lobby: Lobby,
     memory: Memory,
     /// Operations that were done without the ring and whose completions are still owed.
@@ -54,19 +57,22 @@ pub struct KernelRing {
 
 impl KernelRing {
     /// A ring for the listening hibernate socket, the shared inotify instance and the doorbell
-    /// (an eventfd), or one line that names what the host lacks.
+    /// (an eventfd), or one line that names what the host lacks. Clients sit in the vault, of
+    /// [`crate::places::Places`] of the same limits; without one each keeps its descriptor.
     pub fn new(
         limits: &Limits,
+        vault: Option<Arc<Vault>>,
         listener: OwnedFd,
         watch: OwnedFd,
         doorbell: OwnedFd,
     ) -> io::Result<Self> {
-        Self::with_abilities(limits, listener, watch, doorbell, Abilities::look()?)
+        Self::with_abilities(limits, vault, listener, watch, doorbell, Abilities::look()?)
     }
 
     /// The same with abilities given, so that the ways of older kernels can be tried on newer.
     pub(super) fn with_abilities(
         limits: &Limits,
+        vault: Option<Arc<Vault>>,
         listener: OwnedFd,
         watch: OwnedFd,
         doorbell: OwnedFd,
@@ -81,7 +87,7 @@ impl KernelRing {
         }
         let memory = Memory::new(limits);
         memory.register(&uring.submitter())?;
-        let places = limits.slots_max as usize + limits.conns_max as usize;
+        let owed = limits.slots_max + limits.conns_max + limits.sends_in_flight_max;
         Ok(Self {
             uring,
             enabled: false,
@@ -91,11 +97,11 @@ impl KernelRing {
             watch,
             doorbell,
             conns: Seats::new("connection", limits.conns_max),
-            clients: Seats::new("client", limits.slots_max),
+            clients: Clients::new(limits, vault),
             notifies: Seats::new("notify descriptor", limits.slots_max),
             lobby: Lobby::new(),
             memory,
-            done: Done::new(places),
+            done: Done::new(owed as usize),
             in_flight: 0,
             overflows: 0,
         })
@@ -126,6 +132,25 @@ impl KernelRing {
         self.clients.seat(slot, client);
     }
 
+    /// A send to a client in the vault is done on the vault's ring, with the next enter.
+    fn send_kept(&mut self, op: &Op, text: &[u8]) -> bool {
+        let Op::SendClient { token, slot, text: span } = *op else { return false };
+        if !self.clients.are_kept() {
+            return false;
+        }
+        let place = self.memory.texts.keep(token.index(), slot, span.of(text));
+        self.clients.send(token, slot, place, span.count);
+        true
+    }
+
+    fn flush(&mut self) {
+        let Self { clients, memory, done, .. } = self;
+        clients.flush(|token, result| {
+            done.push(token, result);
+            memory.texts.sent(token.index())
+        });
+    }
+
     /// What needs no kernel request: done on the spot. Closing takes as long here as it would in
     /// the ring, and an owned descriptor cannot leak on the way.
     fn at_once(&mut self, op: &Op) -> bool {
@@ -141,13 +166,14 @@ impl KernelRing {
                 self.done.push(token, 0);
             }
             Op::CloseClient { token, slot } => {
-                drop(self.clients.unseat(slot));
+                self.clients.close(slot);
                 self.done.push(token, 0);
             }
             Op::ShutClient { token, slot } => {
                 let client = self.clients.unseat(slot);
                 // Fails only when the peer has ended the connection: nobody can revive that.
                 let result = shutdown(client.as_raw_fd(), Shutdown::Both);
+                self.clients.release(slot);
                 self.done.push(token, result.map_or_else(|errno| -(errno as i32), |()| 0));
             }
             _ => return false,
@@ -160,7 +186,7 @@ impl Ring for KernelRing {
     type Descriptor = OwnedFd;
 
     fn push(&mut self, op: &Op, text: &[u8]) -> bool {
-        if self.at_once(op) {
+        if self.at_once(op) || self.send_kept(op, text) {
             return true;
         }
         if self.uring.submission().is_full() {
@@ -177,6 +203,7 @@ impl Ring for KernelRing {
             self.uring.submitter().register_enable_rings()?;
             self.enabled = true;
         }
+        self.flush();
         let entered = match if self.done.is_empty() { wait_ms } else { Some(0) } {
             None => self.uring.submit_and_wait(1),
             Some(0) => self.uring.submit(),
@@ -185,6 +212,9 @@ impl Ring for KernelRing {
                 self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
+        if self.uring.submission().is_empty() {
+            self.clients.submitted();
+        }
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // Time is up, a signal came, or completions must be reaped first.
@@ -219,6 +249,10 @@ impl Ring for KernelRing {
             set_user_timeout(&client, 0);
         }
         client
+    }
+
+    fn release_client(&mut self, slot: u32) {
+        self.clients.release(slot);
     }
 
     fn take_passed(&mut self, passed: Passed) -> OwnedFd {

@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use io_uring::squeue::Entry;
 use io_uring::types::Fixed;
 use io_uring::{IoUring, Probe, opcode};
 use memmap2::MmapOptions;
@@ -92,23 +93,40 @@ impl Vault {
     /// A descriptor for the file in a place, closed on exec; the place keeps the file. EBADF: the
     /// place is empty; EMFILE: no number is left.
     pub fn take(&self, place: u32) -> io::Result<OwnedFd> {
-        let (mut table, offset) = self.table(place);
-        sqe::push(&mut table, &opcode::FixedFdInstall::new(Fixed(offset), 0).build());
+        let (table, fixed) = self.fixed(place);
+        let mut table = lock(&self.tables[table]);
+        sqe::push(&mut table, &opcode::FixedFdInstall::new(fixed, 0).build());
         let mut result = 0;
         finish(&mut table, 1, |_, done| result = done);
         if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(own(result)) }
     }
 
+    /// The table of a place, and the file's name in there.
+    pub(super) fn fixed(&self, place: u32) -> (usize, Fixed) {
+        assert!(place < self.places, "place {place} is none of {}", self.places);
+        ((place / TABLE_PLACES) as usize, Fixed(place % TABLE_PLACES))
+    }
+
+    /// Does operations that never wait, each given with its table; says how each ended, in any
+    /// order.
+    pub(super) fn run(&self, entries: &[(usize, Entry)], mut done: impl FnMut(u64, i32)) {
+        for (number, table) in self.tables.iter().enumerate() {
+            let mut own = entries.iter().filter(|(table, _)| *table == number).peekable();
+            while own.peek().is_some() {
+                let mut table = lock(table);
+                let batch = own.by_ref().take(ENTRIES as usize);
+                let count = batch.map(|(_, entry)| sqe::push(&mut table, entry)).count();
+                finish(&mut table, count, &mut done);
+            }
+        }
+    }
+
     fn update(&self, place: u32, raw: RawFd) -> io::Result<()> {
-        let (table, offset) = self.table(place);
+        let (table, Fixed(offset)) = self.fixed(place);
+        let table = lock(&self.tables[table]);
         let updated = table.submitter().register_files_update(offset, &[raw])?;
         assert!(updated == 1, "one place was given, {updated} were updated");
         Ok(())
-    }
-
-    fn table(&self, place: u32) -> (MutexGuard<'_, IoUring>, u32) {
-        assert!(place < self.places, "place {place} is none of {}", self.places);
-        (lock(&self.tables[(place / TABLE_PLACES) as usize]), place % TABLE_PLACES)
     }
 }
 
@@ -157,7 +175,7 @@ fn take_over(raw: RawFd) -> io::Result<IoUring> {
     }
     let twin = build()?.params().clone();
     let mut map = MmapOptions::new();
-    map.offset(IORING_OFF_SQES).len(twin.sq_entries() as usize * size_of::<Sqe>());
+    map.offset(IORING_OFF_SQES).len(twin.sq_entries() as usize * size_of::<Entry>());
     // SAFETY: the number is a ring's, and the caller's to give away. One of another size cannot
     // be mapped in full, and then nothing is done. Nobody else uses the mapped entries.
     let (entries, ring) = unsafe { (map.map_mut(raw), IoUring::from_fd(raw, twin)) };
@@ -193,9 +211,8 @@ const EMPTY: RawFd = -1;
 /// linux/io_uring.h: the offset of the entries in a ring's mapping, and the operation 0.
 const IORING_OFF_SQES: u64 = 0x1000_0000;
 const NOP: u8 = 0;
-type Sqe = io_uring::squeue::Entry;
 
-const _: () = assert!(size_of::<Sqe>() == 64, "an entry is 64 bytes");
+const _: () = assert!(size_of::<Entry>() == 64, "an entry is 64 bytes");
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,14 @@ use std::io::{IoSlice, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::Arc;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use torpor_engine::limits::Limits;
+use torpor_engine::places::Places;
 use torpor_engine::ring::{PassedKind, Ring};
 use torpor_engine::sys::uring::KernelRing;
+use torpor_engine::sys::vault::Vault;
 
 use super::{PLACES, Step, World, seat_conn};
 
@@ -24,7 +27,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The seed only makes the socket's name its own.
+    /// The seed makes the socket's name its own; with every other, clients sit in a vault.
     pub fn new(seed: u64) -> Self {
         let name = format!("torpor-fidelity-{}-{seed}", std::process::id());
         let address = SocketAddr::from_abstract_name(name).expect("a short name");
@@ -37,7 +40,9 @@ impl Kernel {
         };
         // Nobody reads mail here; a pipe is as quiet as an inotify instance without watches.
         let quiet = || OwnedFd::from(pipe().expect("a pipe").0);
-        let ring = KernelRing::new(&limits, listener.into(), quiet(), quiet());
+        let vault = || Arc::new(Vault::create(Places::new(&limits).count()).expect("a vault"));
+        let vault = seed.is_multiple_of(2).then(vault);
+        let ring = KernelRing::new(&limits, vault, listener.into(), quiet(), quiet());
         let file = File::open("/proc/self/status").expect("procfs");
         let socket = UnixStream::pair().expect("a pair").0;
         Self {

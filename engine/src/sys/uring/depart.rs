@@ -22,14 +22,14 @@ impl KernelRing {
             Op::ReadDoorbell { token } => (token, self.read(self.doorbell.as_raw_fd())),
             Op::RecvConn { token, conn } => {
                 assert_eq!((token.kind(), token.index()), (Kind::ConnRecv, conn));
-                let raw = Fd(self.conns.depart(conn));
+                let raw = Fd(self.conns.depart(conn).as_raw_fd());
                 let header = self.memory.messages.receive_header(conn);
                 let flags = libc::MSG_CMSG_CLOEXEC.cast_unsigned();
                 (token, opcode::RecvMsg::new(raw, header).flags(flags).build())
             }
             Op::SendConn { token, conn, text: span } => {
                 assert_eq!((token.kind(), token.index()), (Kind::ConnSend, conn));
-                let raw = self.conns.depart(conn);
+                let raw = self.conns.depart(conn).as_raw_fd();
                 let place = self.memory.messages.send_text(conn, span.of(text));
                 (token, send(raw, place, span.count, libc::MSG_NOSIGNAL))
             }
@@ -46,7 +46,7 @@ impl KernelRing {
             }
             Op::PollNotify { token, slot } => {
                 assert_eq!((token.kind(), token.index()), (Kind::Notify, slot));
-                let raw = Fd(self.notifies.depart(slot));
+                let raw = Fd(self.notifies.depart(slot).as_raw_fd());
                 (token, opcode::PollAdd::new(raw, libc::POLLIN as u32).build())
             }
             Op::Cancel { token, target } => {

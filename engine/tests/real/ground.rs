@@ -1,14 +1,13 @@
-//! The engine on the real kernel: core, driver, ring and watcher together, with a worker and an
-//! `imap-master` that are played by the test. One test, alone in its process, because it counts
-//! descriptors.
+//! An engine on the real kernel, with a worker and an `imap-master` that the test plays.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, IoSlice, Read, Write};
+use std::io::{BufRead, BufReader, IoSlice, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,96 +19,23 @@ use torpor_engine::command::{Answer, Command};
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::{Desk, Driver, Handoff};
 use torpor_engine::limits::{Knobs, Limits};
-use torpor_engine::report::{Counters, Event, Report};
+use torpor_engine::places::Places;
+use torpor_engine::report::{Counters, Report};
 use torpor_engine::sys::uring::KernelRing;
+use torpor_engine::sys::vault::Vault;
 use torpor_engine::watcher::ThreadWatcher;
 use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
-#[test]
-fn clients_sleep_and_wake_on_the_real_kernel() {
-    let home = std::env::temp_dir().join(format!("torpor-real-{}", std::process::id()));
-    std::fs::create_dir_all(&home).unwrap();
-    // The folder is made well before anybody sleeps on it.
-    thread::sleep(Duration::from_millis(50));
-    let before = descriptors();
-    life(&home);
-    // The kernel ends the ring, and with it what is in flight, a little later.
-    let patience = Instant::now() + Duration::from_secs(5);
-    while descriptors() != before && Instant::now() < patience {
-        thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(descriptors(), before, "every descriptor was closed");
-    std::fs::remove_dir_all(&home).unwrap();
-}
-
-fn life(home: &Path) {
-    let mut engine = Engine::new();
-    let mut done = engine.hibernate(home, true);
-    let mut mail = engine.hibernate(home, true);
-    let mut bare = engine.hibernate(home, false);
-    assert_eq!(engine.counters().asleep, 3);
-
-    // Answered asleep, then woken with exactly the bytes that came.
-    done.write_all(b"DONE\r\nb2 IDLE\r\n").unwrap();
-    engine.turn_until(|engine| engine.counters().idles_answered == 1);
-    assert_eq!(line(&mut done), "a1 OK Idle completed.\r\n");
-    assert_eq!(line(&mut done), "+ idling\r\n");
-    done.write_all(b"DO").unwrap();
-    engine.turn_for(Duration::from_millis(20));
-    done.write_all(b"NE\r\n").unwrap();
-    let wake = engine.wake();
-    let parcel = String::from_utf8(wake.parcel.clone()).unwrap();
-    assert!(
-        parcel.contains("\ttag=b2\t") && parcel.contains("\tclient_input=RE9ORQ0K"),
-        "{parcel}"
-    );
-
-    // A refusal gives it back; what it says meanwhile is not lost.
-    done.write_all(b"b3 NOOP\r\n").unwrap();
-    engine.end(wake, Outcome::Refused);
-    let wake = engine.wake();
-    let parcel = String::from_utf8(wake.parcel.clone()).unwrap();
-    let mut left = String::new();
-    let socket = TcpStream::from(wake.client.try_clone().unwrap());
-    socket.set_nonblocking(true).unwrap();
-    let _ = (&socket).read_to_string(&mut left);
-    let both = parcel.contains("\tclient_input=RE9ORQ0KYjMgTk9PUA0K") && left.is_empty();
-    let one = parcel.contains("\tclient_input=RE9ORQ0K") && left == "b3 NOOP\r\n";
-    assert!(both || one, "{parcel} and {left:?}");
-    drop(socket);
-    engine.end(wake, Outcome::Taken);
-
-    // A hang-up.
-    let other = engine.hibernate(home, true);
-    drop(other);
-    engine.turn_until(|engine| engine.counters().disconnected == 1);
-
-    // Mail for the second, nothing for the third.
-    std::fs::write(home.join("1.mail"), b"x").unwrap();
-    let wake = engine.wake();
-    assert!(wake.parcel.ends_with(b"\tidle-continue\n"), "{:?}", wake.parcel);
-    engine.end(wake, Outcome::Taken);
-    engine.turn_until(|engine| engine.counters().asleep == 1);
-    assert_eq!(mail.write(b"x").unwrap(), 1, "its connection is the worker's now");
-
-    engine.driver.desk.orders.push_back(Command::Stop { ticket: 1 });
-    engine.turn_until(|engine| engine.stopped);
-    assert_eq!(line(&mut bare), "* BYE Server shutting down.\r\n");
-    assert_eq!(bare.read(&mut [0; 1]).unwrap(), 0);
-    let Driver { watcher, ring, .. } = engine.driver;
-    drop(ring);
-    watcher.join();
-}
-
-struct Engine {
-    driver: Driver<KernelRing, Master, ThreadWatcher, Clerk>,
+pub struct Engine {
+    pub driver: Driver<KernelRing, Master, ThreadWatcher, Clerk>,
     address: SocketAddr,
     started: Instant,
-    stopped: bool,
+    pub stopped: bool,
 }
 
 impl Engine {
-    fn new() -> Self {
+    /// An engine for `slots_max` clients, which sit in a vault or each behind a number.
+    pub fn new(slots_max: u32, in_vault: bool) -> Self {
         let name = format!("torpor-real-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(name).unwrap();
         let listener = UnixListener::bind_addr(&address).unwrap();
@@ -117,21 +43,23 @@ impl Engine {
         let doorbell = || bell.as_fd().try_clone_to_owned().unwrap();
         let (watcher, watch) = ThreadWatcher::start(doorbell(), None).unwrap();
         let limits = Limits {
-            slots_max: 16,
+            slots_max,
             conns_max: 4,
-            cold_blocks_max: 1024,
+            cold_blocks_max: slots_max * 16 + 768,
             mailboxes_max: 16,
-            sends_in_flight_max: 16,
+            sends_in_flight_max: 512,
             ..Limits::default()
         };
-        let ring = KernelRing::new(&limits, listener.into(), watch, doorbell()).unwrap();
+        let vault = || Arc::new(Vault::create(Places::new(&limits).count()).unwrap());
+        let vault = in_vault.then(vault);
+        let ring = KernelRing::new(&limits, vault, listener.into(), watch, doorbell()).unwrap();
         let core = Core::new(&limits, Knobs { late_change_ms: 0, ..Knobs::default() }, 7);
         let driver = Driver::new(core, ring, Master::default(), watcher, Clerk::default());
         let driver = driver.unwrap();
         Self { driver, address, started: Instant::now(), stopped: false }
     }
 
-    fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Counters {
         self.driver.core.counters()
     }
 
@@ -144,22 +72,17 @@ impl Engine {
         self.stopped |= self.driver.turn(Some(5), clock).unwrap();
     }
 
-    fn turn_until(&mut self, reached: impl Fn(&Self) -> bool) {
-        let patience = Instant::now() + Duration::from_secs(10);
+    pub fn turn_until(&mut self, reached: impl Fn(&Self) -> bool) {
+        let patience = Instant::now() + Duration::from_secs(20);
         while !reached(self) {
-            assert!(
-                Instant::now() < patience,
-                "{:?}: {:?}",
-                self.counters(),
-                self.driver.desk.said
-            );
+            assert!(Instant::now() < patience, "{:?}", self.counters());
             self.turn();
         }
         // What the last step wanted is submitted by the next turn.
         self.turn();
     }
 
-    fn turn_for(&mut self, time: Duration) {
+    pub fn turn_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.turn();
@@ -167,19 +90,31 @@ impl Engine {
     }
 
     /// The next client that imap-master is offered.
-    fn wake(&mut self) -> Wake<OwnedFd> {
+    pub fn wake(&mut self) -> Wake<OwnedFd> {
         self.turn_until(|engine| !engine.driver.handoff.offered.is_empty());
         self.driver.handoff.offered.pop_front().unwrap()
     }
 
     /// How that went.
-    fn end(&mut self, wake: Wake<OwnedFd>, outcome: Outcome) {
+    pub fn end(&mut self, wake: Wake<OwnedFd>, outcome: Outcome) {
         self.driver.handoff.ended.push_back(Returned::new(wake, outcome, b""));
         self.turn();
     }
 
+    /// A worker that gives away as many clients, one after the other; gives the clients' ends.
+    pub fn hibernate_many(&mut self, count: u32) -> Vec<UnixStream> {
+        let (ours, clients): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| UnixStream::pair().unwrap()).unzip();
+        let address = self.address.clone();
+        let worker = thread::spawn(move || ours.iter().for_each(|ours| offer(&address, ours)));
+        let asleep = self.counters().asleep + u64::from(count);
+        self.turn_until(|engine| engine.counters().asleep == asleep);
+        worker.join().unwrap();
+        clients
+    }
+
     /// Plays a worker that gives away a client; gives the client's end.
-    fn hibernate(&mut self, home: &Path, with_mailbox: bool) -> TcpStream {
+    pub fn hibernate(&mut self, home: &Path, with_mailbox: bool) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let ours = listener.accept().unwrap().0;
@@ -214,9 +149,25 @@ impl Engine {
     }
 }
 
+/// Gives a client away, without a mailbox.
+fn offer(address: &SocketAddr, client: &UnixStream) {
+    let socket = UnixStream::connect_addr(address).unwrap();
+    let mut heard = BufReader::new(socket.try_clone().unwrap());
+    let mut hear = || {
+        let mut line = String::new();
+        heard.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(hear(), "VERSION\timap-hibernate\t1\t0\n");
+    pass(&socket, b"VERSION\timap-hibernate\t1\t0\n", None);
+    let line = b"u\tpfx\tidle_notify_interval=0\ttag=a1\tidle-cmd\tstate=eA==\n";
+    pass(&socket, line, Some(client.as_raw_fd()));
+    assert_eq!(hear(), "+\n");
+}
+
 /// imap-master, as the test plays it.
 #[derive(Default)]
-struct Master {
+pub struct Master {
     offered: VecDeque<Wake<OwnedFd>>,
     ended: VecDeque<Returned<OwnedFd>>,
 }
@@ -238,15 +189,12 @@ impl Handoff for Master {
 }
 
 #[derive(Default)]
-struct Clerk {
-    said: Vec<Event>,
-    orders: VecDeque<Command>,
+pub struct Clerk {
+    pub orders: VecDeque<Command>,
 }
 
 impl Desk for Clerk {
-    fn report(&mut self, report: &Report, _text: &[u8]) {
-        self.said.push(report.event);
-    }
+    fn report(&mut self, _report: &Report, _text: &[u8]) {}
 
     fn answer(&mut self, _answer: &Answer, _text: &[u8]) {}
 
@@ -266,7 +214,7 @@ fn pass(socket: &UnixStream, text: &[u8], descriptor: Option<RawFd>) {
     assert_eq!(sent, Ok(text.len()));
 }
 
-fn line(client: &mut TcpStream) -> String {
+pub fn line(client: &mut TcpStream) -> String {
     client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
@@ -277,6 +225,6 @@ fn line(client: &mut TcpStream) -> String {
     String::from_utf8(line).unwrap()
 }
 
-fn descriptors() -> usize {
+pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
