@@ -10,6 +10,8 @@
 //! their ledgers and gives the server time to settle. A crew is a process with one ring and some
 //! thousands of seats; a seat is one client. Nothing is estimated: every client and every
 //! question has exactly one end in the ledger, and a ledger that does not balance is an error.
+//!
+//! Beside it stands [`peer`]: clients without sockets, for benches that count the server's memory.
 
 mod floor;
 mod ledger;
@@ -27,6 +29,7 @@ mod wire;
 
 pub mod act;
 pub mod crew;
+pub mod peer;
 pub mod plan;
 pub mod post;
 pub mod report;
