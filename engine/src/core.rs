@@ -7,10 +7,12 @@
 //!   them and what goes out, up to the moment a client is ours
 //! * `core/offer.rs`: a hibernate line becomes a client; its watches are adopted
 //! * `core/client.rs`, `core/tell.rs`, `core/send.rs`: what a sleeping client says and is told
+//! * `core/stage.rs`: how a sleeping client is heard
 //! * `core/mail.rs`: what happens to mailboxes
 //! * `core/wake.rs`: the queue, the join, the handoff and its replies
 //! * `core/leave.rs`: good-byes
 //! * `core/order.rs`: orders of the operator
+//! * `core/complete.rs`: which of these a completion is for
 //! * `core/check.rs`: from state to state
 //! * `core/card.rs`: words for reports
 
@@ -18,12 +20,14 @@ mod accept;
 mod card;
 mod check;
 mod client;
+mod complete;
 mod conn;
 mod leave;
 mod mail;
 mod offer;
 mod order;
 mod send;
+mod stage;
 mod tell;
 mod wake;
 mod word;
@@ -38,7 +42,7 @@ use crate::cold::Cold;
 use crate::limits::{AWAKE_MAX, EXPIRIES_PER_STEP, Knobs, Limits};
 use crate::mailboxes::Mailboxes;
 use crate::report::Counters;
-use crate::ring::{Completion, Inbox, Op};
+use crate::ring::{Inbox, Op};
 use crate::slots::Slots;
 use crate::state::{Event, State};
 use crate::token::{Kind, Token};
@@ -49,6 +53,7 @@ use conn::Conn;
 use mail::Orphans;
 use order::Stop;
 use send::{STALLED_MAX, Send};
+use stage::Stages;
 
 /// The time, as the caller has it: the core reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +83,7 @@ pub struct Core {
     /// Sends that wait, or have waited, to finish their channel switch.
     stalled_sends: u32,
 
+    stages: Stages,
     queue: Queue,
     window: Window,
     awake: Awake,
@@ -131,6 +137,7 @@ impl Core {
             conn_generation: 0,
             sends: Slab::with_capacity((limits.sends_in_flight_max + STALLED_MAX + 1) as usize),
             stalled_sends: 0,
+            stages: Stages::default(),
             queue: Queue::new(limits.slots_max),
             window: Window::new(in_flight_max, seed),
             awake: Awake::new(limits.awake_max() as usize),
@@ -151,12 +158,13 @@ impl Core {
         }
     }
 
-    /// Arms accept, the shared inotify instance and the doorbell.
+    /// Arms accept, the shared inotify instance, the doorbell and the epoll set.
     pub fn start(&mut self, out: &mut Actions) {
         assert_eq!(self.slots.used(), 0, "started before anybody came");
         assert_eq!(self.accept, Accept::Off, "started once");
         self.arm_accept(out);
         out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, 0) });
+        out.ring(Op::ReadItems { token: Token::new(Kind::Items, 0, 0) });
         out.ring(Op::ReadDoorbell { token: Token::new(Kind::Doorbell, 0, 0) });
     }
 
@@ -225,51 +233,13 @@ impl Core {
         self.limits.handoffs_in_flight_max as usize
     }
 
-    fn complete(&mut self, completion: &Completion, bytes: &[u8], out: &mut Actions) {
-        assert!(completion.bytes.count == 0 || completion.result > 0, "bytes of an error");
-        assert!(completion.result < 0 || completion.bytes.count as i32 <= completion.result);
-        match completion.token.kind() {
-            Kind::Accept => self.accepted(completion, out),
-            Kind::CancelAccept => {}
-            Kind::Watch => self.watched(completion, bytes, out),
-            Kind::Doorbell => {
-                if !completion.more {
-                    out.ring(Op::ReadDoorbell { token: completion.token });
-                }
-            }
-            Kind::ConnRecv => self.conn_received(completion, bytes, out),
-            Kind::ConnSend => self.conn_sent(completion, out),
-            Kind::CancelConn => self.conn_cancelled(completion, out),
-            Kind::ClientRecv => self.client_received(completion, bytes, out),
-            Kind::ClientSend => self.client_sent(completion, out),
-            Kind::CancelRecv => self.recv_cancelled(completion, out),
-            Kind::Notify => self.notified(completion, out),
-            Kind::CancelNotify => self.notify_cancelled(completion, out),
-            Kind::Farewell => {}
-        }
-    }
-
-    fn token(&self, kind: Kind, slot: u32) -> Token {
-        assert!((slot as usize) < self.queued_ms.len());
-        assert_ne!(kind, Kind::ClientSend, "a send is named by its place");
-        Token::new(kind, self.slots[slot].generation, slot)
-    }
-
-    /// The slot that a completion is about. Everything in flight is joined before a slot is let
-    /// again, so it is always current.
-    fn slot_of(&self, completion: &Completion) -> u32 {
-        let (slot, generation) = (completion.token.index(), completion.token.generation());
-        assert!(self.slots.is_current(slot, generation), "{:?} is stale", completion.token);
-        assert!(!matches!(self.state(slot), State::Offered | State::Given), "armed too early");
-        slot
-    }
-
     fn expire(&mut self, out: &mut Actions) {
         assert!(self.queue.len() <= self.slots.used(), "a free slot is queued");
         let mut budget = EXPIRIES_PER_STEP;
         assert!(self.wheel.armed() <= self.slots.used(), "a free slot has a deadline");
-        while let Some(slot) = self.wheel.expire(&mut self.slots, self.now.mono_ms, &mut budget) {
-            self.beat(slot, out);
+        let now_ms = self.now.mono_ms;
+        while let Some((slot, due_ms)) = self.wheel.expire(&mut self.slots, now_ms, &mut budget) {
+            self.beat(slot, due_ms, out);
         }
         self.busy |= budget == 0;
     }

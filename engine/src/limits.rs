@@ -6,7 +6,7 @@
 
 use torpor_handoff::line::Modseq;
 
-use crate::ring::{BATCH_MAX, Peer};
+use crate::ring::{BATCH_MAX, ITEMS_MAX, Peer};
 
 /// Bounds that memory is reserved from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct Limits {
     pub handoffs_in_flight_max: u32,
     /// Sends to clients in flight at once.
     pub sends_in_flight_max: u32,
+    /// Clients that doze at once, each with a recv of its own in the ring, whose memory the ring
+    /// never gives back; those beyond sleep at once.
+    pub dozers_max: u32,
 }
 
 /// What may change while the engine runs. Times in milliseconds.
@@ -46,6 +49,9 @@ pub struct Knobs {
     pub retry_ms_min: u64,
     /// See `retry_ms_min`.
     pub retry_ms_max: u64,
+    /// A client dozes for this long after it fell asleep or was answered, then sinks into the epoll
+    /// set. A keepalive ends a doze early. 0: it sinks at once.
+    pub doze_ms: u64,
     /// A mailbox changed at most this long before hibernation is taken for changed.
     pub late_change_ms: u64,
     /// Sessions that a worker would not restore as they were stay with theirs.
@@ -90,6 +96,7 @@ impl Default for Limits {
             mailboxes_max: 16_384,
             handoffs_in_flight_max: 64,
             sends_in_flight_max: 1024,
+            dozers_max: 4096,
         }
     }
 }
@@ -104,6 +111,7 @@ impl Default for Knobs {
             conn_timeout_ms: 30_000,
             retry_ms_min: 200,
             retry_ms_max: 10_000,
+            doze_ms: 30_000,
             late_change_ms: 600,
             keep_awake: KeepAwake::default(),
             peer_uids: Vec::new(),
@@ -132,6 +140,7 @@ impl Limits {
             ("mailboxes_max", self.mailboxes_max, 1, u32::MAX - 1, "at least one mailbox"),
             ("handoffs_in_flight_max", self.handoffs_in_flight_max, 1, 4096, "1 to 4,096"),
             ("sends_in_flight_max", self.sends_in_flight_max, 1, 65_536, "1 to 65,536"),
+            ("dozers_max", self.dozers_max, 0, DOZERS_MAX, "0 to 24,576: a ring holds no more"),
         ];
         for (field, value, least, most, why) in rules {
             if !(least..=most).contains(&value) {
@@ -143,6 +152,14 @@ impl Limits {
 }
 
 impl Limits {
+    /// Completions that may wait at once: of each dozer, and of each client that is looked at, its
+    /// bytes and the cancel that came too late for them; of each send its end; of each connection
+    /// two operations and their cancels; the rest is constant.
+    pub fn completions(&self) -> u32 {
+        let armed = (self.dozers_max + ITEMS_MAX as u32).min(self.slots_max);
+        armed * 2 + self.sends_in_flight_max + self.conns_max * 4 + 256
+    }
+
     /// Sessions that can be counted as awake.
     pub fn awake_max(&self) -> u32 {
         AWAKE_MAX.min(self.slots_max)
@@ -162,6 +179,7 @@ impl Knobs {
             ("workers_max", u64::from(self.workers_max), 1, 1 << 20, "1 to 1,048,576 workers"),
             ("conn_timeout_ms", self.conn_timeout_ms, 100, 3_600_000, "0.1 s to 1 h"),
             ("retry_ms_min", self.retry_ms_min, 1, self.retry_ms_max, "1 to retry_ms_max"),
+            ("doze_secs", self.doze_ms / 1000, 0, 86_400, "0 to a day"),
             ("retry_ms_max", self.retry_ms_max, 1, 3_600_000, "at most 1 h"),
             (
                 "late_change_ms",
@@ -183,6 +201,8 @@ impl Knobs {
 
 /// Slots that 24 bits of generation and 32 of index leave comfortable room for.
 pub const SLOTS_MAX: u32 = 1 << 24;
+/// Dozers whose completions, with those of all else by default, fit the largest ring.
+pub const DOZERS_MAX: u32 = 24_576;
 /// Sessions that can be counted as awake: more workers than any Dovecot runs.
 pub const AWAKE_MAX: u32 = 1 << 16;
 /// Blocks kept back for each client beyond its line: three for input, three for output left over.

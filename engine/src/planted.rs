@@ -64,6 +64,18 @@ pub enum Bug {
     RetiredTooLate,
     /// The vault keeps the socket of a client that a worker has taken.
     PlaceKept,
+    /// A sleeper's item stays in the epoll set when it is woken.
+    ItemKept,
+    /// A sleeper goes into the epoll set while its recv is in flight.
+    SunkUnjoined,
+    /// A dozer's recv is cancelled and no item takes its place.
+    SunkDeaf,
+    /// A sleeper that the epoll set told of is taken out and not looked at.
+    StirForgotten,
+    /// The epoll set is not looked at again.
+    ItemsForgotten,
+    /// A sleeper that the epoll set does not take is believed to be in.
+    RefusedDeaf,
     /// A worker's end makes no room for the next one.
     ExitForgotten,
 }
@@ -71,7 +83,7 @@ pub enum Bug {
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake: all but
     /// [`Bug::QueueInverted`] and [`Bug::ExitForgotten`].
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 34] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
         Self::HandedBeforeJoin,
@@ -100,6 +112,12 @@ impl Bug {
         Self::ByeTwice,
         Self::RetiredTooLate,
         Self::PlaceKept,
+        Self::ItemKept,
+        Self::SunkUnjoined,
+        Self::SunkDeaf,
+        Self::StirForgotten,
+        Self::ItemsForgotten,
+        Self::RefusedDeaf,
     ];
 }
 

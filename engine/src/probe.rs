@@ -71,6 +71,8 @@ struct Host {
     /// fs.inotify.max_user_watches and fs.inotify.max_user_instances.
     watches_max: u64,
     instances_max: u64,
+    /// fs.epoll.max_user_watches.
+    items_max: u64,
     /// net.core.somaxconn.
     backlog_max: u64,
     /// CAP_DAC_READ_SEARCH is in the effective set, or all mail lies in homes that are known.
@@ -91,6 +93,7 @@ impl Host {
             descriptors_max,
             watches_max: number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(u64::MAX),
             instances_max: number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(u64::MAX),
+            items_max: number("/proc/sys/fs/epoll/max_user_watches").unwrap_or(u64::MAX),
             backlog_max: number("/proc/sys/net/core/somaxconn").unwrap_or(u64::MAX),
             adopts_watches: status.is_ok_and(|status| can_read_by_handle(&status)),
         }
@@ -125,6 +128,14 @@ impl Host {
         }
         self.judge_descriptors(limits, &mut say);
         self.judge_watches(limits, &mut say);
+        if self.items_max < limits.slots_max.into() {
+            let line = format!(
+                "host: fs.epoll.max_user_watches = {} is below slots_max = {}: sleepers beyond it \
+                 cost 650 bytes more each; raise it",
+                self.items_max, limits.slots_max
+            );
+            say(Warning, line);
+        }
         if self.backlog_max < LISTEN_BACKLOG as u64 {
             let line = format!(
                 "host: net.core.somaxconn = {} is below {LISTEN_BACKLOG}: in a burst of \
@@ -141,10 +152,14 @@ impl Host {
         for (each, severity) in [(own, Severity::Refusal), (all, Severity::Warning)] {
             let needed = descriptors_needed(limits, each) + u64::from(lent);
             if self.descriptors_max < needed {
+                let who = match each {
+                    0 => format!("conns_max = {}", limits.conns_max),
+                    _ => format!("slots_max = {} with {each} for each client", limits.slots_max),
+                };
                 let line = format!(
-                    "host: RLIMIT_NOFILE = {} is below {needed}, which slots_max = {} needs with \
-                     {each} for each client; raise LimitNOFILE or lower slots_max",
-                    self.descriptors_max, limits.slots_max
+                    "host: RLIMIT_NOFILE = {} is below {needed}, which {who} needs; raise \
+                     LimitNOFILE or lower what needs it",
+                    self.descriptors_max
                 );
                 return say(severity, line);
             }

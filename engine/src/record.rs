@@ -40,11 +40,12 @@ pub struct Record {
     pub keepalive_secs: u16,
     /// `hash mod keepalive_secs`, see `keepalive.rs`.
     pub keepalive_phase: u16,
-    /// [`Flag`]s, and in the upper three bits the number of bytes in `input`.
+    /// [`Flag`]s.
     flags: u16,
     /// A [`crate::state::State`].
     pub state: u8,
-    /// Input that decides nothing yet: a piece of `DONE CR`. While the client is leaving: why.
+    /// Input that decides nothing yet: a piece of `DONE CR`, up to the first zero. While the client
+    /// is leaving: why.
     input: [u8; INPUT_MAX],
 }
 
@@ -78,6 +79,12 @@ pub enum Flag {
     Idle = 1 << 11,
     /// The descriptor is a UNIX socket: a TLS login's socketpair.
     Unix = 1 << 12,
+    /// Its stage is sleep: the epoll set hears it, not a recv of its own.
+    Sunk = 1 << 13,
+    /// The epoll set has an item of it.
+    Item = 1 << 14,
+    /// Its deadline is the end of its doze, not a keepalive.
+    DozeEnds = 1 << 15,
 }
 
 impl Record {
@@ -114,16 +121,17 @@ impl Record {
     /// Input that decides nothing yet.
     pub fn input(&self) -> &[u8] {
         assert!(!self.has(Flag::Doomed), "a doomed client's input bytes say why it goes");
-        &self.input[..usize::from(self.flags >> COUNT_SHIFT)]
+        let end = self.input.iter().position(|byte| *byte == 0);
+        &self.input[..end.unwrap_or(INPUT_MAX)]
     }
 
     /// Replaces it; at most [`INPUT_MAX`] bytes.
     pub fn set_input(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= INPUT_MAX, "only undecided input lies in the record");
         assert!(!self.has(Flag::Doomed), "a doomed client takes no input");
+        assert!(!bytes.contains(&0), "a zero decides");
         self.input = [0; INPUT_MAX];
         self.input[..bytes.len()].copy_from_slice(bytes);
-        self.flags = self.flags & FLAGS | (bytes.len() as u16) << COUNT_SHIFT;
     }
 
     /// The client has to go. The first reason stays.
@@ -183,13 +191,12 @@ pub const NIL: u32 = u32::MAX;
 /// Bytes of input that a record holds: the longest that decides nothing is `DONE CR`.
 pub const INPUT_MAX: usize = 5;
 
-const COUNT_SHIFT: u32 = 13;
-const FLAGS: u16 = (1 << COUNT_SHIFT) - 1;
 const IN_FLIGHT: u16 = Flag::Recv as u16
     | Flag::RecvCancel as u16
     | Flag::Send as u16
     | Flag::Notify as u16
-    | Flag::NotifyCancel as u16;
+    | Flag::NotifyCancel as u16
+    | Flag::Item as u16;
 
 const _: () = assert!(size_of::<Record>() == 64);
 const _: () = assert!(align_of::<Record>() == 64);
@@ -198,7 +205,6 @@ const _: () = assert!(offset_of!(Record, deadline) == 16);
 const _: () = assert!(offset_of!(Record, cold) == 40);
 const _: () = assert!(offset_of!(Record, flags) == 56);
 const _: () = assert!(offset_of!(Record, input) == 59);
-const _: () = assert!(Flag::Unix as u16 <= FLAGS && INPUT_MAX < 8);
 
 #[cfg(test)]
 mod tests {

@@ -114,8 +114,10 @@ pub const CARD_FIELDS: [&str; 12] = [
 /// Counts and gauges, copied out after each step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Gauges.
+    /// Gauges. Of those who are heard `dozing` have a recv of their own, `sunk` an epoll item.
     pub asleep: u64,
+    pub dozing: u64,
+    pub sunk: u64,
     pub queued_input: u64,
     pub queued_change: u64,
     pub queue_oldest_ms: u64,
@@ -153,4 +155,8 @@ pub struct Counters {
     pub watch_events: u64,
     pub watch_overflows: u64,
     pub starved: u64,
+    /// Dozes that ended in sleep, sleepers that the epoll set told of, and those it did not take.
+    pub sinks: u64,
+    pub stirs: u64,
+    pub sinks_refused: u64,
 }

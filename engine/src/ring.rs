@@ -76,6 +76,9 @@ pub enum Op {
     ReadWatch { token: Token },
     /// Multishot read of the doorbell.
     ReadDoorbell { token: Token },
+    /// Looks, once, at the epoll set, and waits until it has something to tell: the tokens of ready
+    /// items, at most [`ITEMS_MAX`], eight bytes each. An item that is not deleted is told again.
+    ReadItems { token: Token },
     /// A connection leaves the lobby for place `conn`. No completion.
     SeatConn { passed: Passed, conn: u32 },
     /// A client leaves the lobby for place `slot`. No completion.
@@ -91,6 +94,11 @@ pub enum Op {
     /// recv with POLL_FIRST of at most [`CLIENT_BUFFER_BYTES`]. The kernel's ring ends it with its
     /// first completion; a ring that does not (`more`) ends it after [`CLIENT_RECV_BYTES`].
     RecvClient { token: Token, slot: u32 },
+    /// Adds the client to the epoll set (EPOLLIN, EPOLLRDHUP; level-triggered), to be told by this
+    /// token, whether or not it was in. Takes effect at once and completes only when it failed.
+    AddItem { token: Token, slot: u32 },
+    /// Takes the client out of the epoll set, if it is in, at once. No completion.
+    DeleteItem { slot: u32 },
     /// Sends without ever waiting (MSG_DONTWAIT); the ring keeps a copy until the completion.
     SendClient { token: Token, slot: u32, text: Span },
     /// shutdown(SHUT_RDWR) and close: nobody may revive this session.
@@ -229,6 +237,8 @@ pub const PASSED_MAX: usize = 2;
 /// Bytes that one recvmsg on a hibernate connection brings at most. A line of Dovecot 2.4 has
 /// about 830.
 pub const CONN_RECV_BYTES: usize = 4096;
+/// Items that one look at the epoll set tells at most.
+pub const ITEMS_MAX: usize = 256;
 /// Bytes of one [`Op::SendConn`] at most.
 pub const CONN_SEND_BYTES: usize = 512;
 /// Bytes of one [`Op::SendClient`] at most: the longest tag with `OK Idle completed.` and
@@ -241,5 +251,6 @@ pub const CLIENT_RECV_BYTES: usize = 141;
 pub const CLIENT_BUFFER_BYTES: usize = 160;
 
 const _: () = assert!(CLIENT_BUFFER_BYTES >= CLIENT_RECV_BYTES);
+const _: () = assert!(ITEMS_MAX * size_of::<u64>() <= CONN_RECV_BYTES, "a batch has room");
 const _: () = assert!(SEND_BYTES >= crate::limits::TAG_BYTES_MAX + 64);
 const _: () = assert!(WATCHES_PER_NOTIFY_MAX >= 2, "Maildir needs new and cur");

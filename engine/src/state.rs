@@ -9,6 +9,7 @@
 //!    │                              │   ▲
 //!    │                        Grant ▼   │ Return
 //!    │                            Joining ──Join──► Handed ──Take, Lose──► Free
+//!    │        Sink and Stir change how a sleeper is heard, not where it is
 //!    │        HangUp, Kick, GiveUp (from Asleep, Queued, Joining)
 //!    └──Depart── Leaving ◄──────────────┘
 //! ```
@@ -75,6 +76,10 @@ pub enum Event {
     GiveUp = 14,
     /// Nothing is in flight any more and its descriptor is closed.
     Depart = 15,
+    /// Its doze is over: from now on the epoll set hears it.
+    Sink = 16,
+    /// The epoll set has told of it: it is looked at, and dozes.
+    Stir = 17,
 }
 
 impl State {
@@ -117,6 +122,7 @@ impl State {
             (S::Offered | S::Given, E::Change) => Some(self),
             (S::Given | S::Handed, E::Kick) => Some(self),
             (S::Leaving, E::HangUp) => Some(self),
+            (S::Asleep | S::Queued, E::Sink | E::Stir) => Some(self),
             _ => None,
         }
     }
@@ -124,7 +130,7 @@ impl State {
 
 impl Event {
     /// All events, in the order of a life.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Offer,
         Self::Withdraw,
         Self::Give,
@@ -141,6 +147,8 @@ impl Event {
         Self::Kick,
         Self::GiveUp,
         Self::Depart,
+        Self::Sink,
+        Self::Stir,
     ];
 }
 

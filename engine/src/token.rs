@@ -37,6 +37,10 @@ pub enum Kind {
     CancelConn = 12,
     /// Cancel of the accept.
     CancelAccept = 13,
+    /// One look at the epoll set of the sleepers.
+    Items = 14,
+    /// A sleeper's item in that set.
+    Item = 15,
 }
 
 /// `kind (8) | generation (24) | index (32)`, as the kernel's `user_data`.
@@ -89,7 +93,7 @@ impl fmt::Debug for Token {
 /// operation on it is in flight for two tenants to be confused; the join makes even that moot.
 pub const GENERATION_MASK: u32 = 0xFF_FFFF;
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 15] = [
     Kind::Accept,
     Kind::Watch,
     Kind::Doorbell,
@@ -103,6 +107,8 @@ const KINDS: [Kind; 13] = [
     Kind::CancelNotify,
     Kind::CancelConn,
     Kind::CancelAccept,
+    Kind::Items,
+    Kind::Item,
 ];
 
 #[cfg(test)]

@@ -57,9 +57,14 @@ impl Wheel {
         self.armed -= 1;
     }
 
-    /// The next slot whose deadline has come; it is out of the wheel then. `budget` bounds the
-    /// entries looked at and goes down with each.
-    pub fn expire(&mut self, slots: &mut Slots, now_ms: u64, budget: &mut usize) -> Option<u32> {
+    /// The next slot whose deadline has come, and when that was; it is out of the wheel then.
+    /// `budget` bounds the entries looked at and goes down with each.
+    pub fn expire(
+        &mut self,
+        slots: &mut Slots,
+        now_ms: u64,
+        budget: &mut usize,
+    ) -> Option<(u32, u64)> {
         let now = (now_ms / TICK_MS) as u32;
         while *budget > 0 {
             if self.due == NIL && !self.advance(now) {
@@ -70,7 +75,7 @@ impl Wheel {
             *budget -= 1;
             self.disarm(slots, slot);
             if deadline <= now {
-                return Some(slot);
+                return Some((slot, u64::from(deadline) * TICK_MS));
             }
             slots[slot].deadline = deadline;
             self.link(slots, slot);
@@ -197,9 +202,9 @@ mod tests {
                 assert!(next <= first.next_multiple_of(TICK_MS).max(now + TICK_MS));
             }
             let mut budget = 10_000;
-            while let Some(slot) = wheel.expire(&mut slots, now, &mut budget) {
+            while let Some((slot, due)) = wheel.expire(&mut slots, now, &mut budget) {
                 let deadline = model[slot as usize].take().expect("armed");
-                assert!(deadline <= now, "early");
+                assert!(deadline <= due && due <= now, "early");
             }
             let late = model.iter().flatten().filter(|at| **at + TICK_MS <= now).count();
             assert_eq!(late, 0, "late");

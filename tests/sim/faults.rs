@@ -10,6 +10,7 @@ pub enum Fault {
     BuffersOut,
     CancelReordered,
     AcceptFails,
+    ItemRefused,
     ShortRead,
     WindowClosed,
     WindowNarrow,
@@ -42,13 +43,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::QueueFull,
         Self::CompletionLate,
         Self::CompletionOverflow,
         Self::BuffersOut,
         Self::CancelReordered,
         Self::AcceptFails,
+        Self::ItemRefused,
         Self::ShortRead,
         Self::WindowClosed,
         Self::WindowNarrow,

@@ -54,6 +54,7 @@ enum Step {
     /// The engine's side.
     Arm(Kind, u32),
     Cancel(Kind, u32),
+    Delete(u32),
     Reply(u32, Vec<u8>),
     /// The world's side: a client sends, or ends.
     Say(u32, Vec<u8>),
@@ -91,8 +92,9 @@ impl<W: World> Bench<W> {
 
     fn play(&mut self, step: &Step) {
         let (op, text): (Op, &[u8]) = match step {
-            Step::Arm(kind, place) => (arm(*kind, *place), b""),
+            Step::Arm(kind, place) => (arm(*kind, *place).0, b""),
             Step::Cancel(kind, place) => (cancel(*kind, *place), b""),
+            Step::Delete(slot) => (Op::DeleteItem { slot: *slot }, b""),
             Step::Reply(conn, text) => {
                 let span = Span { at: 0, count: text.len() as u32 };
                 (
@@ -130,7 +132,11 @@ impl<W: World> Bench<W> {
 
 fn view(done: &Completion, arena: &[u8]) -> Seen {
     let kinds = done.passed.iter().flatten().map(|passed: &Passed| passed.kind).collect();
-    let bytes = done.bytes.of(arena).to_vec();
+    let mut bytes = done.bytes.of(arena).to_vec();
+    if done.token.kind() == Kind::Items {
+        // Items are ready in no promised order.
+        bytes.as_chunks_mut::<8>().0.sort_unstable();
+    }
     (done.token.bits(), done.result, done.more, bytes, kinds, done.passed_lost)
 }
 
@@ -138,6 +144,8 @@ fn view(done: &Completion, arena: &[u8]) -> Seen {
 #[derive(Default)]
 struct Script {
     armed: Vec<u64>,
+    /// Slots with an item in the epoll set.
+    items: [bool; PLACES as usize],
     hung_up: [bool; PLACES as usize],
     left: [bool; PLACES as usize],
     trace: Vec<Step>,
@@ -151,11 +159,14 @@ impl Script {
             let count = 1 + random.below(most);
             (0..count).map(|_| b'a' + random.below(26) as u8).collect::<Vec<_>>()
         };
-        match random.below(100) {
+        match random.below(108) {
             choice @ 0..40 => {
-                let kind = [Kind::ClientRecv, Kind::ConnRecv, Kind::Notify][choice as usize % 3];
-                let bits = token(kind, place).bits();
-                let free = !self.armed.contains(&bits);
+                let kinds = [Kind::ClientRecv, Kind::ConnRecv, Kind::Notify, Kind::Items];
+                let kind = kinds[choice as usize % 4];
+                let bits = arm(kind, place).1;
+                // Beside an item a recv would eat what it tells of.
+                let heard = kind == Kind::ClientRecv && self.items[at];
+                let free = !self.armed.contains(&bits) && !heard;
                 free.then(|| {
                     self.armed.push(bits);
                     Step::Arm(kind, place)
@@ -199,7 +210,19 @@ impl Script {
                 let first = !std::mem::replace(&mut self.left[at], true);
                 first.then_some(Step::Leave(place))
             }
-            96..100 => Some(Step::Notify(place)),
+            96..98 => Some(Step::Notify(place)),
+            98..104 => {
+                let heard = self.armed.contains(&token(Kind::ClientRecv, place).bits());
+                let add = !self.items[at] && !heard;
+                add.then(|| {
+                    self.items[at] = true;
+                    Step::Arm(Kind::Item, place)
+                })
+            }
+            104..108 => {
+                let delete = std::mem::replace(&mut self.items[at], false);
+                delete.then_some(Step::Delete(place))
+            }
             _ => None,
         }
     }
@@ -210,14 +233,18 @@ impl Script {
     }
 }
 
-fn arm(kind: Kind, place: u32) -> Op {
-    let token = token(kind, place);
-    match kind {
+/// The operation and the bits that it is told by; the set is one.
+fn arm(kind: Kind, place: u32) -> (Op, u64) {
+    let token = token(kind, if kind == Kind::Items { 0 } else { place });
+    let op = match kind {
         Kind::ClientRecv => Op::RecvClient { token, slot: place },
         Kind::ConnRecv => Op::RecvConn { token, conn: place },
         Kind::Notify => Op::PollNotify { token, slot: place },
+        Kind::Items => Op::ReadItems { token },
+        Kind::Item => Op::AddItem { token, slot: place },
         kind => unreachable!("{kind:?} is not armed by the script"),
-    }
+    };
+    (op, token.bits())
 }
 
 fn cancel(kind: Kind, place: u32) -> Op {

@@ -5,6 +5,8 @@
 //!   POLL_FIRST it does so only when there is data.
 //! * One arm brings so many bytes and then ends, with data.
 //! * A cancel and its target complete in either order; what had not arrived stays in the socket.
+//! * An epoll item belongs to a file, is told as long as the file is ready, and goes when it is
+//!   deleted.
 //! * A descriptor rides with the first byte of its message and ends the read after that message.
 //! * Closing, or taking away, a descriptor with an operation in flight is a failure of the engine.
 
@@ -30,6 +32,8 @@ pub struct SimRing {
     clients: Vec<Option<SimFd>>,
     /// True exactly when the client of a slot is away and the ring has its own hold on it.
     away: Vec<bool>,
+    /// The epoll set: a client and the token of its item.
+    items: Vec<(usize, Token)>,
     notifies: Vec<Option<SimFd>>,
     conns: Vec<Option<SimFd>>,
     queue_max: usize,
@@ -72,6 +76,7 @@ impl SimRing {
             lobby: Vec::new(),
             clients: none(slots),
             away: vec![false; slots as usize],
+            items: Vec::new(),
             notifies: none(slots),
             conns: none(conns),
             queue_max,
@@ -92,7 +97,13 @@ impl SimRing {
     /// Operations that the kernel holds, but for accept, watch and doorbell.
     pub fn in_flight(&self) -> usize {
         let own = |op: &Op| {
-            matches!(op, Op::Accept { .. } | Op::ReadWatch { .. } | Op::ReadDoorbell { .. })
+            matches!(
+                op,
+                Op::Accept { .. }
+                    | Op::ReadWatch { .. }
+                    | Op::ReadDoorbell { .. }
+                    | Op::ReadItems { .. }
+            )
         };
         self.armed.iter().filter(|armed| !own(&armed.op)).count()
     }
@@ -118,6 +129,7 @@ impl SimRing {
                 Op::Accept { token }
                 | Op::ReadWatch { token }
                 | Op::ReadDoorbell { token }
+                | Op::ReadItems { token }
                 | Op::RecvConn { token, .. }
                 | Op::RecvClient { token, .. }
                 | Op::PollNotify { token, .. } => {
@@ -249,6 +261,7 @@ impl SimRing {
                 }
                 true
             }
+            Op::ReadItems { token } => self.read_items(token),
             Op::RecvConn { token, conn } => self.receive_conn(token, conn),
             Op::RecvClient { token, slot } => self.receive_client(at, token, slot),
             Op::PollNotify { token, slot } => {
@@ -324,6 +337,46 @@ impl SimRing {
         let completion = Completion::plain(token, bytes.len() as i32, !last);
         self.finish_with(completion, bytes, Vec::new(), false);
         !last
+    }
+
+    /// Some of what is ready; the rest, and what is not deleted, is told the next time.
+    fn read_items(&mut self, token: Token) -> bool {
+        let net = self.net.borrow();
+        let is_ready = |client: usize| {
+            let entry = &net.clients[client];
+            entry.sent.len() > entry.pulled || entry.eof || entry.reset
+        };
+        let ready = self.items.iter().filter(|(client, _)| is_ready(*client));
+        let told = ready.take(ITEMS_TOLD_MAX).flat_map(|(_, token)| token.bits().to_ne_bytes());
+        let bytes: Vec<u8> = told.collect();
+        drop(net);
+        if bytes.is_empty() {
+            return true;
+        }
+        let completion = Completion::plain(token, bytes.len() as i32, false);
+        self.finish_with(completion, bytes, Vec::new(), false);
+        false
+    }
+
+    fn add_item(&mut self, token: Token, slot: u32) {
+        self.assert_quiet(
+            slot,
+            |op, index| matches!(op, Op::RecvClient { slot, .. } if *slot == index),
+        );
+        let client = self.client_in(slot).expect("an item of an empty slot");
+        assert_eq!(self.net.borrow().clients[client].owner, Owner::Engine, "a worker's client");
+        if let Some(item) = self.items.iter_mut().find(|(other, _)| *other == client) {
+            item.1 = token;
+        } else if self.net.borrow_mut().strikes(Fault::ItemRefused, 100) {
+            self.finish(Completion::plain(token, -libc::ENOSPC, false));
+        } else {
+            self.items.push((client, token));
+        }
+    }
+
+    fn assert_no_item(&self, slot: u32) {
+        let is_left = self.items.iter().any(|(_, token)| token.index() == slot);
+        assert!(!is_left, "an item of slot {slot} is left in the epoll set");
     }
 
     fn receive_conn(&mut self, token: Token, conn: u32) -> bool {
@@ -408,6 +461,7 @@ impl SimRing {
     /// A client's descriptor goes for good: there must be a cause.
     fn close_client(&mut self, slot: u32) {
         self.assert_quiet(slot, is_client);
+        self.assert_no_item(slot);
         let fd = self.clients[slot as usize].take().expect("closed once");
         let Thing::Client(client) = fd.thing else { panic!("no client") };
         // A worker that hung up and came again has left a copy behind: that may always go.
@@ -447,6 +501,7 @@ impl Ring for SimRing {
             let client = self.client_in(slot).expect("armed on an empty slot");
             let conn = self.net.borrow().clients[client].conn;
             assert!(conn.is_none(), "armed before its worker has let go");
+            self.assert_no_item(slot);
         }
         match *op {
             Op::SeatConn { passed, conn } => {
@@ -459,6 +514,11 @@ impl Ring for SimRing {
                 assert!(self.clients[slot as usize].replace(fd).is_none(), "two on one slot");
             }
             Op::Drop { passed } => drop(self.take(passed)),
+            Op::AddItem { token, slot } => self.add_item(token, slot),
+            Op::DeleteItem { slot } => {
+                let client = self.client_in(slot).expect("deleted before it is gone");
+                self.items.retain(|(other, _)| *other != client);
+            }
             Op::CloseConn { conn, .. } => {
                 self.assert_quiet(conn, is_conn);
                 let fd = self.conns[conn as usize].take().expect("closed once");
@@ -516,6 +576,7 @@ impl Ring for SimRing {
     fn unseat_client(&mut self, slot: u32) -> SimFd {
         counting::pause();
         self.assert_quiet(slot, is_client);
+        self.assert_no_item(slot);
         self.away[slot as usize] = true;
         self.clients[slot as usize].take().expect("somebody sits there")
     }
@@ -551,3 +612,6 @@ fn is_client(op: &Op, index: u32) -> bool {
 fn is_conn(op: &Op, index: u32) -> bool {
     matches!(op, Op::RecvConn { conn, .. } | Op::SendConn { conn, .. } if *conn == index)
 }
+
+/// Few, so that more than a look can tell is ready at once.
+const ITEMS_TOLD_MAX: usize = 3;

@@ -21,7 +21,7 @@ use crate::watcher::SimWatcher;
 /// What a seed has shown.
 pub struct Findings {
     pub struck: [u32; Fault::ALL.len()],
-    pub visits: [[u32; 16]; 8],
+    pub visits: [[u32; 18]; 8],
     pub lives: u32,
     pub ticks: u32,
 }
@@ -69,8 +69,9 @@ impl World {
             mailboxes_max: 1 + random.below(6) as u32,
             handoffs_in_flight_max: 1 + random.below(4) as u32,
             sends_in_flight_max: 1 + random.below(4) as u32,
+            dozers_max: random.below(16) as u32,
         };
-        let knobs = knobs(1 + random.below(12) as u32, gives_up);
+        let knobs = knobs(&mut random, gives_up);
         let clients = 1 + random.below(12);
         let mut net = Net::new(random, Faults::new(on, gives_up), trace);
         let mailboxes = 1 + net.random.below(clients);
@@ -175,7 +176,7 @@ impl World {
                 net.commands.push_back(Command::Relisten { ticket: 2 });
             }
             18 if net.strikes(Fault::Reload, 100) => {
-                let knobs = knobs(1 + net.random.below(12) as u32, net.faults.gives_up);
+                let knobs = knobs(&mut net.random, net.faults.gives_up);
                 net.commands.push_back(Command::Reload { ticket: 4, knobs });
             }
             14 if net.random.chance(200) => {
@@ -199,7 +200,7 @@ impl World {
     fn calm_down(&mut self) {
         {
             let net = &mut *self.net.borrow_mut();
-            let knobs = knobs(64, net.faults.gives_up);
+            let knobs = Knobs { workers_max: 64, ..knobs(&mut net.random, net.faults.gives_up) };
             net.commands.push_back(Command::Reload { ticket: 4, knobs });
         }
         for _ in 0..CALM_TICKS {
@@ -302,9 +303,10 @@ impl World {
     }
 }
 
-fn knobs(workers_max: u32, gives_up: bool) -> Knobs {
+fn knobs(random: &mut Random, gives_up: bool) -> Knobs {
     Knobs {
-        workers_max,
+        workers_max: 1 + random.below(12) as u32,
+        doze_ms: [0, 50, 500, 30_000][random.below(4) as usize],
         awake_age_ms_max: 2000,
         input_wait_ms_max: if gives_up { 4000 } else { 0 },
         change_wait_ms_max: if gives_up { 6000 } else { 0 },

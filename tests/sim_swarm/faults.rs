@@ -27,6 +27,7 @@ pub enum Fault {
     WatchReadEnds,
     ConnRecvFails,
     PassedLost,
+    ItemRefused,
     // The worker that hibernates.
     LineSplit,
     LineEndless,
@@ -165,6 +166,7 @@ impl Swarm {
             mailboxes_max: random.pick(&[1, 2, 16]),
             handoffs_in_flight_max: random.range(1, 8),
             sends_in_flight_max: random.pick(&[1, 2, 8]),
+            dozers_max: random.pick(&[0, 1, 3, 16, 16]),
         }
     }
 
@@ -177,6 +179,7 @@ impl Swarm {
             conn_timeout_ms: random.ms(300, 3000),
             retry_ms_min: random.ms(1, 50),
             retry_ms_max: random.ms(100, 2000),
+            doze_ms: random.pick(&[0, 100, 1000, 30_000]),
             late_change_ms: random.pick(&[0, 300, 600]),
             keep_awake: KeepAwake::default(),
             peer_uids: vec![WORKER_UID],
@@ -208,6 +211,7 @@ const ALL: [Fault; Fault::COUNT] = {
         WatchReadEnds,
         ConnRecvFails,
         PassedLost,
+        ItemRefused,
         LineSplit,
         LineEndless,
         LineLong,

@@ -7,6 +7,7 @@ use torpor_engine::ring::{Op, PASSED_MAX, Peer};
 use torpor_engine::token::{Kind, Token};
 
 use crate::faults::{Fault, Swarm};
+use crate::items::Items;
 use crate::world::{File, World};
 
 pub struct Kernel {
@@ -28,6 +29,7 @@ pub struct Kernel {
     pub accept: Option<u32>,
     pub watch: Option<u32>,
     pub bell: Option<u32>,
+    pub items: Items,
     pub rung: bool,
     /// Hibernate connections that nobody has accepted.
     pub backlog: VecDeque<u32>,
@@ -106,6 +108,7 @@ impl Kernel {
             accept: None,
             watch: None,
             bell: None,
+            items: Items::default(),
             rung: false,
             backlog: VecDeque::new(),
         }
@@ -255,6 +258,7 @@ impl World {
             (Kind::Accept, _) => self.run_accept(id),
             (Kind::Watch, _) => self.run_watch(id),
             (Kind::Doorbell, _) => self.run_bell(id),
+            (Kind::Items, _) => self.run_items(id),
             (Kind::ConnRecv, Some(File::Hand(hand))) => self.run_conn(id, hand),
             (Kind::ClientRecv, Some(File::Session(session))) => self.run_client(id, session),
             (Kind::Notify, Some(File::Notify(notify))) => self.run_notify(id, notify),

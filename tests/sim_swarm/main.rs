@@ -18,6 +18,7 @@ mod client;
 mod desk;
 mod faults;
 mod hand;
+mod items;
 mod kernel;
 mod letter;
 mod mailbox;

@@ -80,7 +80,23 @@ impl SimRing {
         place.fd = Some(fd);
     }
 
+    fn session(&self, slot: u32) -> u32 {
+        match self.clients[slot as usize].fd.as_ref().map(SimFd::file) {
+            Some(File::Session(session)) => session,
+            other => panic!("[8] no client in {slot} but {other:?}"),
+        }
+    }
+
     fn unseat(&mut self, at: Where) -> SimFd {
+        let is_left = self
+            .world
+            .borrow()
+            .kernel
+            .items
+            .list
+            .iter()
+            .any(|(_, token)| at == Where::Client(token.index()));
+        assert!(!is_left, "[6] {at:?} leaves an item behind");
         let place = self.place(at).expect("a place");
         assert_eq!(place.in_flight, 0, "[6] {at:?} is let go with something in flight");
         place.fd.take().unwrap_or_else(|| panic!("[8] {at:?} is empty"))
@@ -146,6 +162,14 @@ impl SimRing {
                 self.seat(Where::Client(slot), fd);
             }
             Op::Drop { passed } => drop(self.leave(passed)),
+            Op::AddItem { token, slot } => {
+                let session = self.session(slot);
+                self.world.borrow_mut().add_item(session, token);
+            }
+            Op::DeleteItem { slot } => {
+                let session = self.session(slot);
+                self.world.borrow_mut().delete_item(session);
+            }
             Op::CloseConn { token, conn } => {
                 drop(self.unseat(Where::Conn(conn)));
                 self.world.borrow_mut().kernel.done(token, 0);
@@ -170,9 +194,8 @@ impl SimRing {
 /// Where an operation of the queue works, its token and its text.
 fn parts(op: &Op) -> (Where, Token, Option<Span>) {
     match *op {
-        Op::Accept { token } | Op::ReadWatch { token } | Op::ReadDoorbell { token } => {
-            (Where::Nowhere, token, None)
-        }
+        Op::Accept { token } | Op::ReadWatch { token } => (Where::Nowhere, token, None),
+        Op::ReadDoorbell { token } | Op::ReadItems { token } => (Where::Nowhere, token, None),
         Op::Cancel { token, .. } => (Where::Nowhere, token, None),
         Op::RecvConn { token, conn } => (Where::Conn(conn), token, None),
         Op::SendConn { token, conn, text } => (Where::Conn(conn), token, Some(text)),
@@ -239,7 +262,7 @@ impl Ring for SimRing {
                     world.sessions[index as usize].got += cqe.result as usize;
                 }
             }
-            if cqe.more || cqe.token.kind() == Kind::Farewell {
+            if cqe.more || matches!(cqe.token.kind(), Kind::Farewell | Kind::Item) {
                 continue;
             }
             let found = self.in_flight.iter().position(|(token, _)| *token == cqe.token);

@@ -254,6 +254,7 @@ impl World {
         session.attached &= half;
         let op = session.op;
         self.kernel.stir(op);
+        self.stir_item(index);
     }
 
     /// Bytes of the client reach the socket.
@@ -265,6 +266,7 @@ impl World {
         session.sent.extend_from_slice(bytes);
         let (op, serial, owner) = (session.op, session.serial, session.owner);
         self.kernel.stir(op);
+        self.stir_item(index);
         self.tell(|| format!("s{serial} says {} ({owner:?})", bytes.escape_ascii()));
         if owner == Owner::Worker && self.hand_of(index).is_none() {
             self.worker_reads(index);

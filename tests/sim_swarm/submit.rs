@@ -36,6 +36,11 @@ impl World {
                 self.kernel.bell = Some(id);
                 self.kernel.stir(Some(id));
             }
+            Op::ReadItems { token } => {
+                let id = self.kernel.arm(token, None);
+                self.kernel.items.look = Some(id);
+                self.kernel.stir(Some(id));
+            }
             Op::RecvConn { token, .. } | Op::RecvClient { token, .. } => {
                 let id = self.kernel.arm(token, file);
                 self.seat_op(file, Some(id));
@@ -106,6 +111,7 @@ impl World {
             Kind::Accept => self.kernel.accept = None,
             Kind::Watch => self.kernel.watch = None,
             Kind::Doorbell => self.kernel.bell = None,
+            Kind::Items => self.kernel.items.look = None,
             _ => {
                 let file = armed.file;
                 self.seat_op(file, None);

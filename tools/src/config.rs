@@ -104,6 +104,7 @@ impl Config {
             mailboxes_max: self.sleep.mailboxes_max.unwrap_or(slots_max),
             handoffs_in_flight_max: self.wake.handoffs_in_flight_max,
             sends_in_flight_max: self.sleep.sends_in_flight_max,
+            dozers_max: self.sleep.dozers_max,
         }
     }
 
@@ -117,6 +118,7 @@ impl Config {
             conn_timeout_ms: self.hibernate.conn_timeout_ms,
             retry_ms_min: self.wake.retry_ms_min,
             retry_ms_max: self.wake.retry_ms_max,
+            doze_ms: u64::from(self.sleep.doze_secs) * 1000,
             late_change_ms: self.hibernate.late_change_ms,
             keep_awake: match self.hibernate.keep_awake {
                 KeepAwake::Nobody => limits::KeepAwake::Nobody,
@@ -182,7 +184,7 @@ impl Config {
         let fixed = std::mem::replace(self, new.clone());
         let (hibernate, wake) = (&fixed.hibernate, &fixed.wake);
         self.base_dir = fixed.base_dir;
-        self.sleep = fixed.sleep;
+        self.sleep = Sleep { doze_secs: new.sleep.doze_secs, ..fixed.sleep };
         self.anvil = fixed.anvil;
         self.control = fixed.control;
         self.metrics = fixed.metrics;

@@ -70,6 +70,7 @@ impl Core {
         let (input, change) = self.queue.counts();
         (counters.queued_input, counters.queued_change) = (input.into(), change.into());
         counters.in_flight = in_flight.into();
+        (counters.dozing, counters.sunk) = (self.stages.dozing.into(), self.stages.sunk.into());
         counters.asleep = self.counts[State::Asleep as usize].into();
         counters.awake = self.awake.count().into();
         counters.window = self.window.size().into();

@@ -6,31 +6,44 @@ use super::Core;
 use crate::action::Actions;
 use crate::idle::{Verdict, judge};
 use crate::planted::{Bug, planted};
-use crate::record::{Flag, INPUT_MAX, NIL};
+use crate::record::{Flag, INPUT_MAX};
 use crate::report::Goodbye;
 use crate::ring::{CLIENT_BUFFER_BYTES, Completion, Op};
 use crate::state::{Event, State};
 use crate::token::Kind;
 
 impl Core {
-    /// Arms the recv, when the client is to be heard and is not already.
+    /// Lets the client be heard, when it is to be and is not already.
     pub(super) fn arm_client(&mut self, slot: u32, out: &mut Actions) {
         assert!(!matches!(self.state(slot), State::Free | State::Handed));
+        let is_full = self.stages.dozing >= self.limits.dozers_max || self.knobs.doze_ms == 0;
+        let is_heard = self.is_heard(slot);
         let record = &mut self.slots[slot];
-        let state = State::from_code(record.state);
-        let heard = state == State::Asleep || (state == State::Queued && !record.has(Flag::Input));
-        if !heard || record.has(Flag::Recv) || record.has(Flag::RecvCancel) {
+        let is_armed = [Flag::Recv, Flag::RecvCancel, Flag::Item].map(|flag| record.has(flag));
+        if !is_heard || is_armed.contains(&true) {
             return;
         }
-        assert!(!record.has(Flag::Doomed) && record.cold != NIL);
-        record.set(Flag::Recv);
-        out.ring(Op::RecvClient { token: self.token(Kind::ClientRecv, slot), slot });
+        if is_full {
+            record.set(Flag::Sunk);
+        }
+        match record.has(Flag::Sunk) {
+            true => self.add_item(slot, out),
+            false => self.arm_recv(slot, out),
+        }
     }
 
-    /// Cancels the recv, if it is in flight.
+    /// Ends whatever hears the client.
     pub(super) fn disarm_client(&mut self, slot: u32, out: &mut Actions) {
         assert_ne!(self.state(slot), State::Handed, "joined before");
         assert_ne!(self.state(slot), State::Asleep, "a sleeper is deaf");
+        self.delete_item(slot, out);
+        self.cancel_recv(slot, out);
+    }
+
+    /// Cancels the recv, if it is in flight.
+    pub(super) fn cancel_recv(&mut self, slot: u32, out: &mut Actions) {
+        assert_ne!(self.state(slot), State::Handed, "joined before");
+        assert_ne!(self.state(slot), State::Free);
         let record = &mut self.slots[slot];
         if record.has(Flag::Recv) && !record.has(Flag::RecvCancel) {
             record.set(Flag::RecvCancel);
@@ -51,6 +64,7 @@ impl Core {
         assert!(self.slots[slot].has(Flag::Recv), "nothing was armed");
         if !done.more {
             self.slots[slot].clear(Flag::Recv);
+            self.stages.dozing -= 1;
         }
         if done.result > 0 {
             let bytes = done.bytes.of(bytes);

@@ -218,9 +218,8 @@ impl Core {
         if self.slots[slot].has(Flag::Doomed) {
             return self.leave(slot, Event::Kick, out);
         }
-        self.arm_client(slot, out);
+        self.doze(slot, out);
         self.arm_notify(slot, out);
-        self.arm_beat(slot);
         if self.slots[slot].has(Flag::Changed) {
             self.changed(slot, out);
         }

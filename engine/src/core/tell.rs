@@ -13,6 +13,7 @@ use crate::planted::{Bug, planted};
 use crate::record::Flag;
 use crate::report::{Event as Said, Goodbye};
 use crate::state::State;
+use crate::wheel::TICK_MS;
 
 impl Core {
     /// Answers DONE+IDLE; `false` when a worker has to. No mailbox is looked at: a change would
@@ -87,27 +88,70 @@ impl Core {
         entry.is_some()
     }
 
-    /// Times the next keepalive.
+    /// Times what is due next: the end of a doze that begins now, or the next keepalive.
     pub(super) fn arm_beat(&mut self, slot: u32) {
         assert!(matches!(self.state(slot), State::Asleep | State::Queued | State::Joining));
-        let record = &self.slots[slot];
-        if record.keepalive_secs == 0 {
-            return;
+        let beat = self.next_beat_ms(slot, self.now.mono_ms);
+        assert!(beat.is_none_or(|beat| beat > self.now.mono_ms), "and again and again");
+        self.arm_first(slot, beat);
+    }
+
+    /// The same, without losing the keepalive that is timed, even if its time has just come.
+    pub(super) fn arm_beat_again(&mut self, slot: u32) {
+        assert!(matches!(self.state(slot), State::Asleep | State::Queued));
+        assert!(self.is_heard(slot));
+        match u64::from(self.slots[slot].deadline) * TICK_MS {
+            0 => self.arm_beat(slot),
+            due_ms => self.arm_first(slot, self.timed_beat_ms(slot, due_ms)),
         }
+    }
+
+    /// The keepalive that a deadline stands for, or that comes after the end of a doze. It lies
+    /// there, and no other in the second before: a doze takes a second at least.
+    fn timed_beat_ms(&self, slot: u32, due_ms: u64) -> Option<u64> {
+        assert!(due_ms >= DOZE_MS_MIN, "clocks begin later");
+        assert!(due_ms.is_multiple_of(TICK_MS));
+        match self.slots[slot].has(Flag::DozeEnds) {
+            true => self.next_beat_ms(slot, due_ms - 1000),
+            false => Some(due_ms),
+        }
+    }
+
+    fn arm_first(&mut self, slot: u32, beat: Option<u64>) {
+        assert!(!self.slots[slot].has(Flag::Doomed), "it is told BYE, if anything");
+        let dozes = self.is_heard(slot) && !self.slots[slot].has(Flag::Sunk);
+        let doze = dozes.then(|| self.now.mono_ms + self.knobs.doze_ms.max(DOZE_MS_MIN));
+        let record = &mut self.slots[slot];
+        record.clear(Flag::DozeEnds);
+        if doze.is_some_and(|doze| beat.is_none_or(|beat| doze < beat)) {
+            record.set(Flag::DozeEnds);
+        }
+        match [doze, beat].into_iter().flatten().min() {
+            Some(at) => self.wheel.arm(&mut self.slots, slot, at),
+            None => self.wheel.disarm(&mut self.slots, slot),
+        }
+    }
+
+    /// When its first keepalive after `from_ms` is due, if it has any.
+    fn next_beat_ms(&self, slot: u32, from_ms: u64) -> Option<u64> {
+        let record = &self.slots[slot];
+        assert!(from_ms.abs_diff(self.now.mono_ms) <= DOZE_MS_MAX, "near to now");
+        if record.keepalive_secs == 0 {
+            return None;
+        }
+        let away_us = (from_ms as i64 - self.now.mono_ms as i64) * 1000;
         let secs = keepalive::next_secs(
-            self.now.wall_us / 1_000_000,
+            self.now.wall_us.saturating_add_signed(away_us) / 1_000_000,
             record.keepalive_phase,
             record.keepalive_secs,
         );
         let secs = if planted(Bug::BeatTwice) { secs.min(1) } else { secs };
-        let at = self.now.mono_ms + secs * 1000;
-        assert!(at > self.now.mono_ms, "a beat now, and again and again");
-        self.wheel.arm(&mut self.slots, slot, at);
+        Some(from_ms + secs * 1000)
     }
 
-    /// A keepalive is due, or the rest of a channel switch. A blocked client, or one whose output
-    /// waits for a worker, skips the keepalive.
-    pub(super) fn beat(&mut self, slot: u32, out: &mut Actions) {
+    /// A keepalive is due, or the rest of a channel switch, or a doze is over; a keepalive ends a
+    /// doze, too. A blocked client, or one whose output waits for a worker, skips the keepalive.
+    pub(super) fn beat(&mut self, slot: u32, due_ms: u64, out: &mut Actions) {
         assert_eq!(self.slots[slot].deadline, 0, "it has just expired");
         let state = self.state(slot);
         if state == State::Leaving {
@@ -117,12 +161,18 @@ impl Core {
             return self.put(place, out);
         }
         assert!(matches!(state, State::Asleep | State::Queued | State::Joining));
+        if self.is_heard(slot) && !self.slots[slot].has(Flag::Sunk) {
+            self.sink(slot, out);
+        }
+        if self.slots[slot].has(Flag::DozeEnds) {
+            return self.arm_first(slot, self.timed_beat_ms(slot, due_ms));
+        }
         let record = &self.slots[slot];
         let blocked = record.has(Flag::Send)
             || state == State::Joining
             || (state == State::Queued && self.cold.has_output(record.cold));
         if !blocked && !self.has_send_room() {
-            self.wheel.arm(&mut self.slots, slot, self.now.mono_ms + crate::wheel::TICK_MS);
+            self.wheel.arm(&mut self.slots, slot, self.now.mono_ms + TICK_MS);
             return;
         }
         if !blocked {
@@ -142,3 +192,9 @@ impl Core {
         self.report(Said::Disconnected(why), slot, out);
     }
 }
+
+/// A client that was looked at, and one that the epoll set has refused, dozes for this long at
+/// least, whatever `doze_ms` says.
+const DOZE_MS_MIN: u64 = 1000;
+/// The longest doze that may be asked for, and a stall of the host on top.
+const DOZE_MS_MAX: u64 = 2 * 86_400_000;

@@ -13,6 +13,7 @@ use crate::token::{Kind, Token};
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
 mod corners;
+mod stages;
 
 /// A core with its inbox and the actions of its last step.
 struct Bench {
@@ -31,15 +32,22 @@ impl Bench {
     }
 
     fn with_sends(sends_in_flight_max: u32) -> Self {
-        let limits = Limits {
+        Self::with(&Self::limits(sends_in_flight_max), Knobs::default())
+    }
+
+    fn limits(sends_in_flight_max: u32) -> Limits {
+        Limits {
             slots_max: 4,
             conns_max: 4,
             cold_blocks_max: 256,
             mailboxes_max: 4,
             sends_in_flight_max,
             ..Limits::default()
-        };
-        let mut core = Core::new(&limits, Knobs::default(), 1);
+        }
+    }
+
+    fn with(limits: &Limits, knobs: Knobs) -> Self {
+        let mut core = Core::new(limits, knobs, 1);
         let mut out = Actions::new();
         core.start(&mut out);
         let now = Now { mono_ms: 1_000_000, wall_us: 1_800_000_000_000_000 };
@@ -114,6 +122,24 @@ impl Bench {
 
     /// Hibernates one client; returns its slot and the token of its recv.
     fn hibernate(&mut self, line: &[u8], wds: Option<[i32; 4]>) -> (u32, Token) {
+        self.give(line, wds);
+        self.op(|op| match op {
+            Op::RecvClient { token, slot } => Some((*slot, *token)),
+            _ => None,
+        })
+    }
+
+    /// The same of one that sinks at once; the token of its item.
+    fn hibernate_sunk(&mut self, line: &[u8]) -> (u32, Token) {
+        self.give(line, None);
+        self.op(|op| match op {
+            Op::AddItem { token, slot } => Some((*slot, *token)),
+            _ => None,
+        })
+    }
+
+    /// A worker gives a client away.
+    fn give(&mut self, line: &[u8], wds: Option<[i32; 4]>) {
         let (recv, send) = self.connect();
         self.complete(send, 30, false);
         let hello = [b"VERSION\timap-hibernate\t1\t0\n", &line[..1]].concat();
@@ -132,10 +158,6 @@ impl Bench {
             self.complete(send, 2, false);
         }
         self.complete(recv, 0, false);
-        self.op(|op| match op {
-            Op::RecvClient { token, slot } => Some((*slot, *token)),
-            _ => None,
-        })
     }
 
     fn orders(&self) -> impl Iterator<Item = WatchOrder> {

@@ -214,8 +214,7 @@ impl Core {
             return self.give_up(slot, out);
         }
         self.queue.rest(slot, now_ms + self.rest_ms(slot, waited_ms));
-        self.arm_client(slot, out);
-        self.arm_beat(slot);
+        self.doze(slot, out);
     }
 
     /// Doubles by itself: as long again as half of what it has waited already, up to one second,

@@ -10,6 +10,7 @@ fn host() -> Host {
         descriptors_max: 20_000,
         watches_max: 65_536,
         instances_max: 128,
+        items_max: 1 << 20,
         backlog_max: 4096,
         adopts_watches: true,
     }
@@ -46,9 +47,10 @@ fn each_lack_is_one_line_with_its_knob() {
         (
             Host { descriptors_max: 4000, ..host() },
             "refused: host:",
-            "RLIMIT_NOFILE = 4000 is below 4480, which slots_max = 16384 needs with 0 for each",
+            "RLIMIT_NOFILE = 4000 is below 4480, which conns_max = 1024 needs",
         ),
         (Host { watches_max: 8192, ..host() }, "warning: host:", "max_user_watches = 8192"),
+        (Host { items_max: 9000, ..host() }, "warning: host:", "max_user_watches = 9000"),
         (Host { backlog_max: 128, ..host() }, "warning: host:", "somaxconn = 128"),
     ] {
         let lines = lines(&host);

@@ -10,7 +10,7 @@
 //! 0.9 µs, a send 0.6 µs through the vault's ring and 2 µs through such a number.)
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -119,6 +119,17 @@ impl Clients {
         }
     }
 
+    /// Lends a client's descriptor for a syscall.
+    pub fn lend<T>(&self, slot: u32, act: impl FnOnce(BorrowedFd) -> T) -> T {
+        match self {
+            Self::Numbered(seats) => act(seats.owner(slot).as_fd()),
+            Self::Kept(kept) => {
+                kept.seats.owner(slot);
+                act(kept.number(slot).as_fd())
+            }
+        }
+    }
+
     /// Everything that departed is with the kernel, which holds the files of itself.
     pub fn submitted(&mut self) {
         if let Self::Kept(kept) = self {
@@ -174,14 +185,14 @@ impl Kept {
     }
 }
 
-/// Want of memory or of numbers passes when others have ended; any other failure of the vault
-/// means that it is not what it was made to be.
-fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+/// Want of memory or of numbers passes when others have ended; any other failure of the vault, or
+/// of the epoll set, means that it is not what it was made to be.
+pub fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
     loop {
         match attempt() {
             Ok(value) => return value,
             Err(error) if is_passing(&error) => thread::sleep(Duration::from_millis(1)),
-            Err(error) => panic!("the vault is broken: {error}"),
+            Err(error) => panic!("what lasts is broken: {error}"),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! comes in and goes out are the plain values of [`crate::ring`].
 
 pub mod handle;
+pub mod items;
+pub mod lasting;
 pub mod map;
 pub mod uring;
 pub mod vault;

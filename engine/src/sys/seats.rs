@@ -41,7 +41,13 @@ impl<Owner> Seats<Owner> {
         let seat = &mut self.seats[place as usize];
         seat.in_flight += 1;
         assert!(seat.in_flight <= 2, "{} {place}: one receive and one send at most", self.what);
-        seat.owner.as_ref().unwrap_or_else(|| panic!("{} {place} is empty", self.what))
+        self.owner(place)
+    }
+
+    /// Who is there.
+    pub fn owner(&self, place: u32) -> &Owner {
+        let owner = self.seats[place as usize].owner.as_ref();
+        owner.unwrap_or_else(|| panic!("{} {place} is empty", self.what))
     }
 
     /// Nobody may be there.

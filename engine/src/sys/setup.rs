@@ -12,6 +12,8 @@ use crate::limits::Limits;
 pub struct Abilities {
     /// Multishot read (Linux 6.7).
     pub read_multishot: bool,
+    /// Looking at an epoll set (Linux 6.15).
+    pub epoll_wait: bool,
 }
 
 impl Abilities {
@@ -20,7 +22,10 @@ impl Abilities {
         let ring = IoUring::new(8).map_err(named)?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
-        Ok(Self { read_multishot: probe.is_supported(opcode::ReadMulti::CODE) })
+        Ok(Self {
+            read_multishot: probe.is_supported(opcode::ReadMulti::CODE),
+            epoll_wait: probe.is_supported(opcode::EpollWait::CODE),
+        })
     }
 }
 
@@ -49,14 +54,10 @@ pub fn build(limits: &Limits) -> io::Result<IoUring> {
     .map_err(named)
 }
 
-/// Completions that may wait at once: of each client its bytes and the cancel that came too late
-/// for them; of each send its end; of each connection two operations and their cancels; the rest
-/// is constant. Beyond the kernel's maximum the queue may overflow, which ends the lasting
-/// operations but loses nothing: they are armed again.
+/// Beyond the kernel's maximum, which only very many connections or sends at once ask for, the
+/// queue may overflow. That ends the lasting operations but loses nothing: they are armed again.
 fn completions_max(limits: &Limits) -> u32 {
-    let clients = limits.slots_max.saturating_mul(ARM_COMPLETIONS);
-    let others = limits.sends_in_flight_max + limits.conns_max * 4 + 256;
-    clients.saturating_add(others).clamp(SUBMISSIONS * 2, COMPLETIONS_MAX)
+    limits.completions().clamp(SUBMISSIONS * 2, COMPLETIONS_MAX)
 }
 
 /// io_uring_setup(2) refuses for few reasons, and each has a remedy.
@@ -75,7 +76,7 @@ pub fn named(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{why} ({error})"))
 }
 
-/// Everything that the ring submits; a multishot read has a way without.
+/// Everything that the ring submits; those in [`Abilities`] have a way without.
 const OPERATIONS: [(u8, &str); 7] = [
     (opcode::AcceptMulti::CODE, "accept"),
     (opcode::AsyncCancel::CODE, "cancel"),
@@ -89,5 +90,3 @@ const OPERATIONS: [(u8, &str); 7] = [
 pub const SUBMISSIONS: u32 = 1024;
 /// IORING_MAX_CQ_ENTRIES.
 const COMPLETIONS_MAX: u32 = 65_536;
-/// A client's bytes, and the cancel that came too late for them.
-const ARM_COMPLETIONS: u32 = 2;

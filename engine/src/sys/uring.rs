@@ -12,7 +12,6 @@ mod tests;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -22,14 +21,16 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 
 use crate::limits::Limits;
-use crate::ring::{Inbox, Op, Passed, Ring};
+use crate::ring::{ITEMS_MAX, Inbox, Op, Passed, Ring};
 
 use super::clients::Clients;
+use super::items::Items;
+use super::lasting::Lasting;
 use super::passed::Lobby;
 use super::seats::Seats;
 use super::setup::{self, Abilities};
 use super::sqe;
-use super::vault::Vault;
+use arrive::EVENT_BYTES;
 use done::Done;
 use memory::Memory;
 
@@ -46,6 +47,9 @@ pub struct KernelRing {
     doorbell: OwnedFd,
     conns: Seats<OwnedFd>,
     clients: Clients,
+    items: Items,
+    /// Events that were just read, until their tokens are told.
+    events: Vec<u8>,
     notifies: Seats<OwnedFd>,
     lobby: Lobby,
     memory: Memory,
@@ -57,22 +61,21 @@ pub struct KernelRing {
 
 impl KernelRing {
     /// A ring for the listening hibernate socket, the shared inotify instance and the doorbell
-    /// (an eventfd), or one line that names what the host lacks. Clients sit in the vault, of
-    /// [`crate::places::Places`] of the same limits; without one each keeps its descriptor.
+    /// (an eventfd), or one line that names what the host lacks. What lasts is of the same limits.
     pub fn new(
         limits: &Limits,
-        vault: Option<Arc<Vault>>,
+        lasting: Lasting,
         listener: OwnedFd,
         watch: OwnedFd,
         doorbell: OwnedFd,
     ) -> io::Result<Self> {
-        Self::with_abilities(limits, vault, listener, watch, doorbell, Abilities::look()?)
+        Self::with_abilities(limits, lasting, listener, watch, doorbell, Abilities::look()?)
     }
 
     /// The same with abilities given, so that the ways of older kernels can be tried on newer.
     pub(super) fn with_abilities(
         limits: &Limits,
-        vault: Option<Arc<Vault>>,
+        lasting: Lasting,
         listener: OwnedFd,
         watch: OwnedFd,
         doorbell: OwnedFd,
@@ -87,7 +90,7 @@ impl KernelRing {
         }
         let memory = Memory::new(limits);
         memory.register(&uring.submitter())?;
-        let owed = limits.slots_max + limits.conns_max + limits.sends_in_flight_max;
+        let owed = 2 * limits.slots_max + limits.conns_max + limits.sends_in_flight_max;
         Ok(Self {
             uring,
             enabled: false,
@@ -97,7 +100,9 @@ impl KernelRing {
             watch,
             doorbell,
             conns: Seats::new("connection", limits.conns_max),
-            clients: Clients::new(limits, vault),
+            clients: Clients::new(limits, lasting.vault),
+            items: lasting.items,
+            events: Vec::with_capacity(ITEMS_MAX * EVENT_BYTES),
             notifies: Seats::new("notify descriptor", limits.slots_max),
             lobby: Lobby::new(),
             memory,
@@ -161,6 +166,15 @@ impl KernelRing {
                 self.seat(slot, client);
             }
             Op::Drop { passed } => drop(self.lobby.leave(passed)),
+            Op::AddItem { token, slot } => {
+                let added = self.clients.lend(slot, |client| self.items.add(client, token));
+                if let Err(errno) = added {
+                    self.done.push(token, -(errno as i32));
+                }
+            }
+            Op::DeleteItem { slot } => {
+                self.clients.lend(slot, |client| self.items.delete(client));
+            }
             Op::CloseConn { token, conn } => {
                 drop(self.conns.unseat(conn));
                 self.done.push(token, 0);

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,10 +18,9 @@ use torpor_engine::command::{Answer, Command};
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::{Desk, Driver, Handoff};
 use torpor_engine::limits::{Knobs, Limits};
-use torpor_engine::places::Places;
 use torpor_engine::report::{Counters, Report};
+use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::sys::vault::Vault;
 use torpor_engine::watcher::ThreadWatcher;
 use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
@@ -36,6 +34,11 @@ pub struct Engine {
 impl Engine {
     /// An engine for `slots_max` clients, which sit in a vault or each behind a number.
     pub fn new(slots_max: u32, in_vault: bool) -> Self {
+        Self::with(slots_max, in_vault, Knobs::default())
+    }
+
+    /// The same with knobs.
+    pub fn with(slots_max: u32, in_vault: bool, knobs: Knobs) -> Self {
         let name = format!("torpor-real-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(name).unwrap();
         let listener = UnixListener::bind_addr(&address).unwrap();
@@ -50,10 +53,13 @@ impl Engine {
             sends_in_flight_max: 512,
             ..Limits::default()
         };
-        let vault = || Arc::new(Vault::create(Places::new(&limits).count()).unwrap());
-        let vault = in_vault.then(vault);
-        let ring = KernelRing::new(&limits, vault, listener.into(), watch, doorbell()).unwrap();
-        let core = Core::new(&limits, Knobs { late_change_ms: 0, ..Knobs::default() }, 7);
+        let lasting = match in_vault {
+            true => Lasting::create(&limits),
+            false => Lasting::create_numbered(),
+        };
+        let ring =
+            KernelRing::new(&limits, lasting.unwrap(), listener.into(), watch, doorbell()).unwrap();
+        let core = Core::new(&limits, Knobs { late_change_ms: 0, ..knobs }, 7);
         let driver = Driver::new(core, ring, Master::default(), watcher, Clerk::default());
         let driver = driver.unwrap();
         Self { driver, address, started: Instant::now(), stopped: false }

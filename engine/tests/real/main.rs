@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use torpor_engine::command::Command;
 use torpor_engine::drive::Driver;
+use torpor_engine::limits::{Knobs, Limits};
 use torpor_handoff::message::Outcome;
 
 use ground::{Engine, descriptors, line};
@@ -31,12 +32,26 @@ fn clients_sleep_and_wake_behind_their_numbers() {
 /// Five thousand sleepers: neither asleep nor after an answer or a wake do they have numbers.
 #[test]
 fn a_sleeper_in_the_vault_has_no_number() {
+    without_numbers(Knobs::default());
+}
+
+/// The same through the epoll set alone.
+#[test]
+fn a_sleeper_in_the_epoll_set_has_no_number() {
+    without_numbers(Knobs { doze_ms: 0, ..Knobs::default() });
+}
+
+fn without_numbers(knobs: Knobs) {
     alone(|_| {
-        let mut engine = Engine::new(SLEEPERS, true);
+        let sinks = knobs.doze_ms == 0;
+        let mut engine = Engine::with(SLEEPERS, true, knobs.clone());
         let before = descriptors();
         let mut clients = engine.hibernate_many(SLEEPERS);
         let theirs = clients.len();
         assert_eq!(engine.counters().asleep, SLEEPERS.into());
+        let dozing = if sinks { 0 } else { SLEEPERS.min(Limits::default().dozers_max) };
+        assert_eq!(engine.counters().dozing, dozing.into());
+        assert_eq!(engine.counters().sunk, (SLEEPERS - dozing).into());
         assert_eq!(descriptors() - theirs, before, "asleep");
         for client in &mut clients {
             client.write_all(b"DONE\r\nb2 IDLE\r\n").unwrap();

@@ -27,6 +27,8 @@ pub struct Lab {
     places: BTreeMap<Place, Vec<Token>>,
     /// Operations in flight.
     flying: Vec<Token>,
+    /// Items of the epoll set.
+    items: Vec<Token>,
     /// Sends and cancels whose completion is still to come.
     owed: VecDeque<(Token, i32)>,
     adoptions: Vec<(u32, u32)>,
@@ -60,6 +62,7 @@ impl Lab {
             mailboxes_max: 2,
             handoffs_in_flight_max: 1,
             sends_in_flight_max: 2,
+            dozers_max: 2,
         };
         let (inbox, mut out) = SPARE.take().unwrap_or_else(|| (Inbox::new(4), Actions::new()));
         out.clear();
@@ -75,6 +78,7 @@ impl Lab {
             lobby_next: 0,
             places: BTreeMap::new(),
             flying: Vec::new(),
+            items: Vec::new(),
             owed: VecDeque::new(),
             adoptions: Vec::new(),
             wakes: Vec::new(),
@@ -116,9 +120,19 @@ impl Lab {
 
     /// Bytes of the client; false when nobody listens, and they stay in the socket.
     pub fn client_says(&mut self, bytes: &[u8]) -> bool {
+        self.stir();
         let Some(token) = self.flying(Kind::ClientRecv) else { return false };
         self.complete(Completion::plain(token, bytes.len() as i32, false), bytes);
         true
+    }
+
+    /// Who sleeps in the epoll set is told to have stirred, and so gets a recv.
+    fn stir(&mut self) {
+        if let Some(item) = self.items.first() {
+            let bytes = item.bits().to_ne_bytes();
+            let token = self.flying(Kind::Items).expect("looked at for ever");
+            self.complete(Completion::plain(token, bytes.len() as i32, false), &bytes);
+        }
     }
 
     /// The shared inotify instance is read.
@@ -188,6 +202,7 @@ impl Lab {
         for _ in 0..ROUNDS_MAX {
             self.recv_ends(Kind::ConnRecv, 0);
             self.settle();
+            self.stir();
             self.recv_ends(Kind::ClientRecv, 0);
             self.recv_ends(Kind::Notify, 1);
             self.settle();
@@ -202,9 +217,9 @@ impl Lab {
             }
         }
         self.pass_ms(1000);
-        let forever = [Kind::Accept, Kind::Watch, Kind::Doorbell];
+        let forever = [Kind::Accept, Kind::Watch, Kind::Doorbell, Kind::Items];
         assert!(self.flying.iter().all(|token| forever.contains(&token.kind())));
-        assert_eq!((self.flying.len(), self.lobby.len(), self.places.len()), (3, 0, 0));
+        assert_eq!((self.flying.len(), self.lobby.len(), self.places.len()), (4, 0, 0));
         let left = self.core.counters();
         assert_eq!((left.asleep, left.awake, left.in_flight, left.conns), (0, 0, 0, 0));
         assert_eq!((left.cold_blocks_used, left.mailboxes, left.notify_kept), (0, 0, 0));
@@ -265,9 +280,10 @@ impl Lab {
 
     fn ring(&mut self, op: Op) {
         match op {
-            Op::Accept { token } | Op::ReadWatch { token } | Op::ReadDoorbell { token } => {
-                self.fly(None, token);
-            }
+            Op::Accept { token } | Op::ReadWatch { token } => self.fly(None, token),
+            Op::ReadDoorbell { token } | Op::ReadItems { token } => self.fly(None, token),
+            Op::AddItem { token, .. } => self.items.push(token),
+            Op::DeleteItem { slot } => self.items.retain(|item| item.index() != slot),
             Op::SeatConn { passed, conn } => self.seat(passed, Place::Conn(conn)),
             Op::SeatClient { passed, slot } => self.seat(passed, Place::Client(slot)),
             Op::Drop { passed } => self.leave(passed),
@@ -319,6 +335,8 @@ impl Lab {
     }
 
     fn let_go(&mut self, place: Place) {
+        let is_left = |item: &Token| place == Place::Client(item.index());
+        assert!(!self.items.iter().any(is_left), "{place:?} leaves an item behind");
         let held = self.places.remove(&place);
         assert_eq!(held, Some(Vec::new()), "{place:?} is let go");
     }

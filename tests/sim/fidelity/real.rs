@@ -5,14 +5,12 @@ use std::io::{IoSlice, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::sync::Arc;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use torpor_engine::limits::Limits;
-use torpor_engine::places::Places;
 use torpor_engine::ring::{PassedKind, Ring};
+use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::sys::vault::Vault;
 
 use super::{PLACES, Step, World, seat_conn};
 
@@ -40,9 +38,12 @@ impl Kernel {
         };
         // Nobody reads mail here; a pipe is as quiet as an inotify instance without watches.
         let quiet = || OwnedFd::from(pipe().expect("a pipe").0);
-        let vault = || Arc::new(Vault::create(Places::new(&limits).count()).expect("a vault"));
-        let vault = seed.is_multiple_of(2).then(vault);
-        let ring = KernelRing::new(&limits, vault, listener.into(), quiet(), quiet());
+        let lasting = match seed.is_multiple_of(2) {
+            true => Lasting::create(&limits),
+            false => Lasting::create_numbered(),
+        };
+        let lasting = lasting.expect("descriptors");
+        let ring = KernelRing::new(&limits, lasting, listener.into(), quiet(), quiet());
         let file = File::open("/proc/self/status").expect("procfs");
         let socket = UnixStream::pair().expect("a pair").0;
         Self {

@@ -56,6 +56,10 @@ pub struct Sleep {
     /// in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cold_dir: Option<PathBuf>,
+    /// A client has a receive of its own for so long after it fell asleep or was answered.
+    pub doze_secs: u32,
+    /// Clients that have one at once.
+    pub dozers_max: u32,
     /// Mailboxes watched at once; none: one for each slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailboxes_max: Option<u32>,
@@ -173,6 +177,8 @@ impl Default for Sleep {
             slots_max: None,
             cold_bytes_per_client: 2_048,
             cold_dir: None,
+            doze_secs: 30,
+            dozers_max: 4096,
             mailboxes_max: None,
             sends_in_flight_max: 1024,
             vanish_timeout_ms: 0,

@@ -83,7 +83,7 @@ impl Service {
     }
 
     /// Bounds that were reserved at start.
-    pub fn limits(&self) -> [(&'static str, u64); 6] {
+    pub fn limits(&self) -> [(&'static str, u64); 7] {
         let limits = &self.limits;
         [
             ("slots_max", limits.slots_max.into()),
@@ -92,6 +92,7 @@ impl Service {
             ("mailboxes_max", limits.mailboxes_max.into()),
             ("handoffs_in_flight_max", limits.handoffs_in_flight_max.into()),
             ("sends_in_flight_max", limits.sends_in_flight_max.into()),
+            ("dozers_max", limits.dozers_max.into()),
         ]
     }
 

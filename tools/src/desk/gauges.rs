@@ -36,6 +36,8 @@ macro_rules! gauges {
 
 gauges!(
     asleep,
+    dozing,
+    sunk,
     queued_input,
     queued_change,
     queue_oldest_ms,
@@ -72,6 +74,9 @@ gauges!(
     watch_events,
     watch_overflows,
     starved,
+    sinks,
+    stirs,
+    sinks_refused,
 );
 
 /// What did not fit into the desk's channels.

@@ -34,6 +34,8 @@ impl Collector for Values {
         let now = self.0.gauges.load();
         let out = &mut out;
         gauge(out, "asleep", "Clients asleep", now.asleep)?;
+        let stages = [("doze", now.dozing), ("sleep", now.sunk)];
+        gauges(out, "stage", "Clients that are listened to", "stage", &stages)?;
         let queued = [("input", now.queued_input), ("change", now.queued_change)];
         gauges(out, "queued", "Clients that wait for a worker", "cause", &queued)?;
         let age = now.queue_oldest_ms as f64 / 1000.0;
@@ -80,6 +82,9 @@ impl Collector for Values {
         counter(out, "watch_events", "Mailbox events", now.watch_events)?;
         counter(out, "watch_overflows", "Mailbox event queue overflows", now.watch_overflows)?;
         counter(out, "starved", "Receives without a free buffer", now.starved)?;
+        counter(out, "sinks", "Dozes that ended in sleep", now.sinks)?;
+        counter(out, "stirs", "Sleepers that the epoll set told of", now.stirs)?;
+        counter(out, "sinks_refused", "Sleepers that it had no room for", now.sinks_refused)?;
         counters(out, "dropped", "Log and anvil entries dropped", "what", &self.0.lost())?;
         front(out, &self.0.front_counts())
     }

@@ -13,9 +13,8 @@ use torpor_engine::cold::Cold;
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::Limits;
-use torpor_engine::places::Places;
+use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::sys::vault::Vault;
 use torpor_engine::watcher::ThreadWatcher;
 
 use super::handoff::HandoffThread;
@@ -50,7 +49,8 @@ impl Parts {
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
         let (listeners, taken) = bounded(LISTENERS_MAX);
         let (porter, listener) = Porter::bind(config, listeners, bell)?;
-        let mut ring = KernelRing::new(&limits, vault(&limits), listener, watch, again()?)?;
+        let mut ring =
+            KernelRing::new(&limits, Lasting::create(&limits)?, listener, watch, again()?)?;
         ring.set_vanish_timeout_ms(config.sleep.vanish_timeout_ms);
         let cold = Cold::new(&limits, config.sleep.cold_dir.as_deref())?;
         let core = Core::with_cold(&limits, config.knobs(), seed(), cold);
@@ -81,11 +81,6 @@ fn run(mut engine: Engine, listeners: &Receiver<OwnedFd>) -> io::Result<()> {
             return Ok(());
         }
     }
-}
-
-/// Where clients sit, if the kernel can have it; what it costs to go without was said at start.
-fn vault(limits: &Limits) -> Option<Arc<Vault>> {
-    Vault::create(Places::new(limits).count()).ok().map(Arc::new)
 }
 
 /// Rings when the engine thread ends, by whatever way.

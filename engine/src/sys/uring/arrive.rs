@@ -1,5 +1,7 @@
 //! From the kernel's completion entries to [`Completion`]s.
 
+use std::mem::offset_of;
+
 use io_uring::cqueue;
 
 use crate::ring::{BATCH_MAX, CONN_RECV_BYTES, Completion, Inbox, PASSED_MAX, Span};
@@ -33,6 +35,7 @@ impl KernelRing {
         match token.kind() {
             Kind::Accept if completion.result >= 0 => self.accepted(&mut completion),
             Kind::ConnRecv if completion.result >= 0 => self.message(&mut completion, bytes),
+            Kind::Items if completion.result >= 0 => self.looked(&mut completion, bytes),
             Kind::ClientRecv | Kind::Watch | Kind::Doorbell => {
                 self.selected(token.kind(), entry, bytes);
             }
@@ -70,6 +73,23 @@ impl KernelRing {
         }
     }
 
+    /// The tokens of the items that are ready.
+    fn looked(&mut self, completion: &mut Completion, bytes: &mut Vec<u8>) {
+        let at = bytes.len();
+        if self.abilities.epoll_wait {
+            self.events.clear();
+            let count = completion.result as usize * EVENT_BYTES;
+            self.memory.events.read(0, count, &mut self.events);
+            for event in self.events.chunks_exact(EVENT_BYTES) {
+                bytes.extend_from_slice(&event[EVENT_DATA_AT..][..size_of::<u64>()]);
+            }
+        } else if let Err(error) = self.items.ready(bytes) {
+            completion.result = -error.raw_os_error().unwrap_or(libc::EIO);
+            return;
+        }
+        completion.result = (bytes.len() - at) as i32;
+    }
+
     /// The kernel may name a buffer even where it brings no bytes: back with it in any case.
     fn selected(&mut self, kind: Kind, entry: &cqueue::Entry, bytes: &mut Vec<u8>) {
         let count = entry.result().max(0) as usize;
@@ -94,8 +114,13 @@ impl KernelRing {
             Kind::ClientSend => self.clients.arrive(self.memory.texts.sent(place)),
             Kind::Notify => self.notifies.arrive(place),
             // About no place, or done without the ring.
-            Kind::Accept | Kind::Watch | Kind::Doorbell | Kind::Farewell => {}
+            Kind::Accept | Kind::Watch | Kind::Doorbell | Kind::Items => {}
+            Kind::Farewell | Kind::Item => {}
             Kind::CancelRecv | Kind::CancelNotify | Kind::CancelConn | Kind::CancelAccept => {}
         }
     }
 }
+
+/// struct epoll_event, which is packed on some machines and not on others.
+pub const EVENT_BYTES: usize = size_of::<libc::epoll_event>();
+const EVENT_DATA_AT: usize = offset_of!(libc::epoll_event, u64);

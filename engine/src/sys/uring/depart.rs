@@ -1,12 +1,13 @@
 //! From operations to the kernel's submission entries.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
 
 use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::Fd;
 
-use crate::ring::Op;
+use crate::ring::{ITEMS_MAX, Op};
 use crate::token::{Kind, Token};
 
 use super::super::sqe;
@@ -20,6 +21,7 @@ impl KernelRing {
             Op::Accept { token } => (token, accept(self.listener.as_raw_fd())),
             Op::ReadWatch { token } => (token, self.read(self.watch.as_raw_fd())),
             Op::ReadDoorbell { token } => (token, self.read(self.doorbell.as_raw_fd())),
+            Op::ReadItems { token } => (token, self.look()),
             Op::RecvConn { token, conn } => {
                 assert_eq!((token.kind(), token.index()), (Kind::ConnRecv, conn));
                 let raw = Fd(self.conns.depart(conn).as_raw_fd());
@@ -57,12 +59,21 @@ impl KernelRing {
         }
     }
 
+    fn look(&self) -> Entry {
+        let set = Fd(self.items.set().as_raw_fd());
+        if !self.abilities.epoll_wait {
+            return opcode::PollAdd::new(set, libc::POLLIN as u32).build();
+        }
+        let events = ptr::with_exposed_provenance_mut(self.memory.events.address(0) as usize);
+        opcode::EpollWait::new(set, events, ITEMS_MAX as u32).build()
+    }
+
     fn read(&self, raw: RawFd) -> Entry {
         if self.abilities.read_multishot {
             // The length must be zero: each buffer has its own.
             return opcode::ReadMulti::new(Fd(raw), 0, WATCH_GROUP).build();
         }
-        let read = opcode::Read::new(Fd(raw), std::ptr::null_mut(), WATCH_BUFFER_BYTES);
+        let read = opcode::Read::new(Fd(raw), ptr::null_mut(), WATCH_BUFFER_BYTES);
         let entry = read.buf_group(WATCH_GROUP).build();
         entry.flags(Flags::BUFFER_SELECT)
     }

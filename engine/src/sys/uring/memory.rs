@@ -5,18 +5,21 @@ use std::io;
 use io_uring::Submitter;
 
 use crate::limits::Limits;
-use crate::ring::{CLIENT_BUFFER_BYTES, CONN_RECV_BYTES};
+use crate::ring::{CLIENT_BUFFER_BYTES, CONN_RECV_BYTES, ITEMS_MAX};
 
 use super::super::buffers::Buffers;
 use super::super::messages::Messages;
+use super::super::shared::Shared;
 use super::super::texts::Texts;
 
-/// Messages of connections, texts to clients, and the two groups of provided buffers.
+/// Messages of connections, texts to clients, the two groups of provided buffers, and events.
 pub struct Memory {
     pub messages: Messages,
     pub texts: Texts,
     pub client_buffers: Buffers,
     pub watch_buffers: Buffers,
+    /// What a look at the epoll set brings: `ITEMS_MAX` of struct epoll_event.
+    pub events: Shared,
 }
 
 impl Memory {
@@ -27,6 +30,7 @@ impl Memory {
             messages: Messages::new(limits.conns_max),
             texts: Texts::new(limits.sends_in_flight_max),
             client_buffers: Buffers::new(CLIENT_GROUP, clients, CLIENT_BUFFER_BYTES),
+            events: Shared::new(ITEMS_MAX * size_of::<libc::epoll_event>()),
             watch_buffers: Buffers::new(WATCH_GROUP, WATCH_BUFFERS, WATCH_BUFFER_BYTES as usize),
         }
     }
@@ -43,6 +47,7 @@ impl Memory {
         self.texts.leak();
         self.client_buffers.leak();
         self.watch_buffers.leak();
+        self.events.leak();
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod clients;
 mod conns;
+mod items;
 mod rig;
 mod watches;

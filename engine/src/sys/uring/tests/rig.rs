@@ -5,7 +5,6 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::eventfd::EventFd;
@@ -13,11 +12,10 @@ use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::limits::Limits;
-use crate::places::Places;
 use crate::ring::{Completion, Inbox, Op, Passed, PassedKind, Ring, Span};
+use crate::sys::lasting::Lasting;
 use crate::sys::setup::Abilities;
 use crate::sys::uring::KernelRing;
-use crate::sys::vault::Vault;
 use crate::token::{Kind, Token};
 
 pub struct Rig {
@@ -49,10 +47,15 @@ impl Rig {
         let doorbell = bell.as_fd().try_clone_to_owned().expect("dup");
         let limits =
             Limits { slots_max: 16, conns_max: 4, sends_in_flight_max: 8, ..Limits::default() };
-        let vault = Vault::create(Places::new(&limits).count()).expect("a vault");
-        let vault = Some(Arc::new(vault));
-        let ring =
-            KernelRing::with_abilities(&limits, vault, listener.into(), watch, doorbell, abilities);
+        let lasting = Lasting::create(&limits).expect("a vault");
+        let ring = KernelRing::with_abilities(
+            &limits,
+            lasting,
+            listener.into(),
+            watch,
+            doorbell,
+            abilities,
+        );
         Self { ring: ring.expect("a ring"), inotify, bell, address, inbox: Inbox::new(1) }
     }
 

@@ -17,7 +17,7 @@ use super::rig::{Rig, token};
 fn rigs() -> impl Iterator<Item = (bool, Rig)> {
     let abilities = Abilities::look().unwrap();
     let ways = [true, false].into_iter().filter(move |many| abilities.read_multishot || !many);
-    ways.map(move |many| (many, Rig::with(Abilities { read_multishot: many })))
+    ways.map(move |many| (many, Rig::with(Abilities { read_multishot: many, epoll_wait: many })))
 }
 
 #[test]
