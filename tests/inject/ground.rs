@@ -48,18 +48,23 @@ impl Ground {
         ground
     }
 
+    /// The engine's.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        let pid = self.stats().and_then(|stats| stats["engines"][0]["pid"].as_u64());
+        pid.expect("it answers") as u32
     }
 
     /// One of torpor's counters; `None` when it does not answer.
     pub fn counter(&self, name: &str) -> Option<u64> {
+        self.stats()?["counters"][name].as_u64()
+    }
+
+    fn stats(&self) -> Option<serde_json::Value> {
         let mut command = Command::new(&self.binary);
         command.args(["stats", "--json", "--base-dir"]).arg(self.folder.join("run"));
         let output = command.stdin(Stdio::null()).output().expect("torpor starts");
         let text = output.status.success().then_some(output.stdout)?;
-        let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        json["counters"][name].as_u64()
+        Some(serde_json::from_slice(&text).expect("JSON"))
     }
 
     /// How many descriptors torpor has open, but for those with which it watches workers.

@@ -12,6 +12,7 @@ use crate::config::{self, BASE_DIR, control_path};
 use crate::control;
 use crate::demo::{self, DemoOptions};
 use crate::doctor::{self, DoctorOptions};
+use crate::engine;
 use crate::front::hash::Cost;
 use crate::front::{self, passwd};
 use crate::load::{self, LoadCommand};
@@ -69,6 +70,8 @@ enum Command {
     LoadCrew,
     #[command(hide = true, name = "anvil-pid")]
     AnvilPid { parent: u32 },
+    #[command(hide = true, name = engine::SUBCOMMAND)]
+    Engine { number: u32 },
     #[command(hide = true, name = front::SUBCOMMAND)]
     Front(ServeArgs),
     #[command(hide = true)]
@@ -173,6 +176,7 @@ impl PlaceArgs {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args.into()),
+        Command::Engine { number } => named(c"torpor-engine", || engine::run(number)),
         Command::Front(args) => named(c"torpor-front", || front::run(&args.into())),
         Command::Passwd { user, cost } => print(passwd::line(&user, cost)),
         Command::Who { user, place } => print(control::who(&place.path(), user, place.json)),

@@ -3,6 +3,7 @@
 //! What the engine needs comes out as its own [`Limits`] and [`Knobs`], checked there; an error
 //! names file, line and key. docs/OPERATIONS.md lists the keys.
 
+mod change;
 mod error;
 mod front;
 mod parts;
@@ -28,6 +29,8 @@ pub use parts::{
 pub struct Config {
     /// Dovecot's `base_dir`: the folder of `imap-hibernate`, `imap-master` and `anvil`.
     pub base_dir: PathBuf,
+    /// Engine processes that share the hibernate socket and nothing else.
+    pub engines: u32,
     pub hibernate: Hibernate,
     pub sleep: Sleep,
     pub wake: Wake,
@@ -161,48 +164,6 @@ impl Config {
         self.control.path.clone().unwrap_or_else(|| control_path(&self.base_dir))
     }
 
-    /// Sections in which `new` differs in what is fixed at start.
-    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
-        let mut reloaded = self.clone();
-        reloaded.take_reloadable(new);
-        let parts = [
-            ("base_dir", reloaded.base_dir != new.base_dir),
-            ("[hibernate]", reloaded.hibernate != new.hibernate),
-            ("[sleep]", reloaded.sleep != new.sleep),
-            ("[wake]", reloaded.wake != new.wake),
-            ("[anvil]", reloaded.anvil != new.anvil),
-            ("[control]", reloaded.control != new.control),
-            ("[log]", reloaded.log != new.log),
-            ("[metrics]", reloaded.metrics != new.metrics),
-            ("[front]", reloaded.front != new.front),
-        ];
-        parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
-    }
-
-    /// Takes over what [`Config::knobs`] is made of, and the log level.
-    pub fn take_reloadable(&mut self, new: &Self) {
-        let fixed = std::mem::replace(self, new.clone());
-        let (hibernate, wake) = (&fixed.hibernate, &fixed.wake);
-        self.base_dir = fixed.base_dir;
-        self.sleep = Sleep { doze_secs: new.sleep.doze_secs, ..fixed.sleep };
-        self.anvil = fixed.anvil;
-        self.control = fixed.control;
-        self.metrics = fixed.metrics;
-        self.front = fixed.front;
-        self.log.format = fixed.log.format;
-        self.hibernate = Hibernate {
-            conn_timeout_ms: new.hibernate.conn_timeout_ms,
-            late_change_ms: new.hibernate.late_change_ms,
-            keep_awake: new.hibernate.keep_awake,
-            allowed_uids: new.hibernate.allowed_uids.clone(),
-            allowed_gids: new.hibernate.allowed_gids.clone(),
-            ..hibernate.clone()
-        };
-        self.wake.handoffs_in_flight_max = wake.handoffs_in_flight_max;
-        self.wake.version_timeout_ms = wake.version_timeout_ms;
-        self.wake.ack_timeout_ms = wake.ack_timeout_ms;
-    }
-
     /// The first key whose value cannot work, and why.
     fn check(&self) -> Result<(), (&'static str, String)> {
         for (key, path) in [("base_dir", self.hibernate_path()), ("path", self.control_path())] {
@@ -215,6 +176,7 @@ impl Config {
             }
         }
         let ranges = [
+            ("engines", self.engines.into(), 1, ENGINES_MOST),
             ("backlog", u64::from(self.hibernate.backlog), 1, 65_535),
             ("cold_bytes_per_client", self.sleep.cold_bytes_per_client, 1_280, 1 << 20),
             ("connections_max", u64::from(self.control.connections_max), 1, 1024),
@@ -237,6 +199,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             base_dir: BASE_DIR.into(),
+            engines: 1,
             hibernate: Hibernate::default(),
             sleep: Sleep::default(),
             wake: Wake::default(),
@@ -269,6 +232,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::read(path, &error))
 }
 
+/// More engines than a machine has cores wait for each other.
+const ENGINES_MOST: u64 = 256;
 /// Descriptors that watching workers may cost.
 const WORKERS_WATCHED_MAX: u32 = 1024;
 /// Dovecot's usual `base_dir`.

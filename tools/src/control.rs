@@ -4,10 +4,12 @@
 //! of which is `done` or `error`.
 
 mod ask;
+mod others;
 mod serve;
 mod table;
 mod types;
 
 pub use ask::{Asked, Console, kick, stats, who};
-pub use serve::{Service, converse, named, open, say};
-pub use types::{Client, Done, Reply, Request, Stats};
+pub use others::{Others, engine_path};
+pub use serve::{Service, converse, named, open, open_to_others, place, say};
+pub use types::{Client, Done, EngineStats, Reply, Request, Stats};

@@ -16,6 +16,6 @@ mod orders;
 
 pub use clerk::start_clerk;
 pub use engine::{DeskEnds, EngineDesk};
-pub use gauges::{Gauges, Losses, listed};
+pub use gauges::{Gauges, Losses, listed, unlisted};
 pub use note::{Note, NotePool};
 pub use orders::{Bell, OrderError, Orders, Page, Paper};

@@ -83,7 +83,7 @@ fn serve(config: &Config) -> io::Result<()> {
     set_pdeathsig(Signal::SIGTERM)?;
     // Serve takes its signals from a descriptor and keeps them blocked; that was inherited.
     SigSet::all().thread_unblock()?;
-    let _logger = Logger::start(&config.log);
+    let _logger = Logger::start(&config.log, LINES_MAX);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(config.front.hashes_in_flight_max as usize);
     runtime.build()?.block_on(listen(config))
@@ -211,6 +211,8 @@ fn nonblocking(descriptor: &OwnedFd) -> io::Result<()> {
 pub const SUBCOMMAND: &str = "front";
 const SECOND: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(10);
+/// Lines that wait for the reader of standard error.
+const LINES_MAX: usize = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A worker says BYE at once; one that is in the middle of a long answer may need a moment.
 const END_WITHIN: Duration = Duration::from_secs(5);

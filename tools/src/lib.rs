@@ -1,7 +1,8 @@
 //! The `torpor` program, and what it shares with the tests and benches.
 //!
-//! Reading order: `cli` (what can be typed), `config`, `serve` (bring-up of the engine), `desk`
-//! (what surrounds the engine thread), `front` (logins and workers of our own), `log`, `anvil`,
+//! Reading order: `cli` (what can be typed), `config`, `serve` (the keeper, which starts all other
+//! processes), `link` (what it tells an engine), `engine` (one engine process), `desk` (what
+//! surrounds the engine thread), `front` (logins and workers of our own), `log`, `anvil`,
 //! `control`, `metrics`, `doctor`, `demo`, `load`.
 
 pub mod anvil;
@@ -13,7 +14,9 @@ pub mod demo;
 pub mod desk;
 pub mod doctor;
 pub mod dovecot;
+pub mod engine;
 pub mod front;
+pub mod link;
 pub mod load;
 pub mod log;
 pub mod metrics;

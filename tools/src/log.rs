@@ -30,9 +30,10 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// Starts logging for the whole process; once.
-    pub fn start(log: &Log) -> Self {
-        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
+    /// Starts logging for the whole process; once. At most `lines_max` wait for the reader of
+    /// standard error, and each costs memory even when none does.
+    pub fn start(log: &Log, lines_max: usize) -> Self {
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max);
         let (writer, guard) = builder.finish(std::io::stderr());
         let losses = writer.error_counter();
         let (filter, handle) = reload::Layer::new(filter_of(log.level));
@@ -90,6 +91,3 @@ fn filter_of(level: Level) -> LevelFilter {
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
-
-/// Lines waiting for the reader of standard error.
-const LINES_MAX: usize = 16_384;

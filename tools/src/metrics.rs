@@ -9,21 +9,30 @@ use std::thread::Builder;
 
 use crate::control::Service;
 
-/// Serves `GET /metrics` at `address` until the process ends; returns where it listens.
+/// Binds the endpoint; also says where it is.
 ///
 /// # Errors
-/// The address cannot be bound.
-pub fn start(address: SocketAddr, service: Service) -> io::Result<SocketAddr> {
+/// Names the address that cannot be bound.
+pub fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("metrics.listen = {address}: {error}"))
     };
     let listener = TcpListener::bind(address).map_err(named)?;
     let bound = listener.local_addr()?;
-    Builder::new().name("torpor-metrics".into()).spawn(move || {
+    Ok((listener, bound))
+}
+
+/// Serves `GET /metrics` until the process ends. Several engines may accept from one endpoint;
+/// each answers for all.
+///
+/// # Errors
+/// No thread could be made.
+pub fn start(listener: TcpListener, service: Service) -> io::Result<()> {
+    let serve = move || {
         for stream in listener.incoming().flatten() {
             // Whoever asked has gone, or asked in a way that has no answer.
             let _ = http::answer(&stream, || values::text(&service));
         }
-    })?;
-    Ok(bound)
+    };
+    Builder::new().name("torpor-metrics".into()).spawn(serve).map(drop)
 }

@@ -86,7 +86,7 @@ impl Own {
         asked.stats.ok_or_else(|| io::Error::other("torpor sent no statistics"))
     }
 
-    /// The pid of the engine's process.
+    /// The pid of its first process, the keeper.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }

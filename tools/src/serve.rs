@@ -1,19 +1,20 @@
-//! `torpor serve`: brings the engine and what surrounds it up, and keeps watch over them.
+//! `torpor serve`: the keeper, which starts all other processes and keeps them running.
 //!
-//! The main thread owns signals, sockets at paths and the helper process; the engine thread owns
-//! the clients; nothing that the engine thread does waits for anything else here.
+//! It binds the sockets and owns what must outlive an engine; it never reads a client, and has
+//! almost no code that can fail. The engines serve the clients (`crate::engine`), the front, where
+//! there is one, lets clients of our own log in.
 
-mod around;
 mod engine;
 mod front;
-mod handoff;
 mod helper;
 mod host;
+mod keeper;
 mod options;
 mod orphans;
+mod pause;
 mod porter;
 mod signals;
-mod supervise;
+mod sockets;
 
 use std::io;
 use std::process::ExitCode;
@@ -21,11 +22,15 @@ use std::process::ExitCode;
 use crate::config::Config;
 use crate::log::Logger;
 
+use engine::EngineKeeper;
 use front::FrontKeeper;
+use keeper::Keeper;
+use sockets::Sockets;
 
 pub use helper::run as run_helper;
 pub use host::{Host, Judgement};
 pub use options::ServeOptions;
+pub use signals::{Asked, Signals};
 
 /// Serves until it is told to stop. Exit codes: 0 told to, 1 could not start or broke.
 pub fn run(options: &ServeOptions) -> ExitCode {
@@ -33,7 +38,7 @@ pub fn run(options: &ServeOptions) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    let signals = match signals::Signals::block() {
+    let signals = match Signals::block() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
@@ -48,7 +53,7 @@ pub fn run(options: &ServeOptions) -> ExitCode {
     if !judgement.refusals.is_empty() {
         return ExitCode::FAILURE;
     }
-    let logger = Logger::start(&config.log);
+    let logger = Logger::start(&config.log, LINES_MAX);
     for warning in &judgement.warnings {
         tracing::warn!("{warning}");
     }
@@ -65,32 +70,49 @@ fn serve(
     options: &ServeOptions,
     config: Config,
     host: &Host,
-    signals: &signals::Signals,
+    signals: &Signals,
     logger: &Logger,
 ) -> io::Result<()> {
-    let mut front = FrontKeeper::open(options, &config)?;
+    let front = FrontKeeper::open(options, &config)?;
     if !signals.wait_for_dir(&config.base_dir)? {
         return Ok(());
     }
-    let limits = host.limits(&config);
-    let slots_max = limits.slots_max;
-    let parts = engine::Parts::bring_up(&config, limits)?;
-    let served = config.hibernate_path();
+    let sockets = Sockets::bind(&config)?;
+    let load = || options.load();
+    let mut keeper =
+        Keeper { config, sockets, engines: Vec::new(), front, signals, logger, load: &load };
+    let started = start(&mut keeper, host);
+    if !matches!(started, Ok(true)) {
+        keeper.kill_engines();
+        return started.map(drop);
+    }
+    keeper.keep()
+}
+
+/// Starts the engines, and the front when they serve. `false`: told to stop before.
+fn start(keeper: &mut Keeper<'_>, host: &Host) -> io::Result<bool> {
+    let Keeper { config, sockets, .. } = &*keeper;
+    let engines = (1..=config.engines).map(|number| EngineKeeper::start(number, config, sockets));
+    keeper.engines = engines.collect::<io::Result<_>>()?;
+    if !keeper.wait_until_ready()? {
+        return Ok(false);
+    }
+    let engines = keeper.config.engines;
+    let slots_max = u64::from(host.limits(&keeper.config).slots_max) * u64::from(engines);
     tracing::info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),
         slots_max,
-        anvil_pid = parts.helper.pid(),
+        engines,
         "torpor {} serves {} for up to {slots_max} clients",
         env!("CARGO_PKG_VERSION"),
-        served.display()
+        keeper.config.hibernate_path().display()
     );
-    if let Some(front) = &mut front {
+    if let Some(front) = &mut keeper.front {
         front.start()?;
         tracing::info!("mail clients connect to {}", front.address());
     }
-    let reload = || options.load();
-    supervise::supervise(parts, front, config, signals, logger, &reload)
+    Ok(true)
 }
 
 fn check(mut config: Config, host: &Host) -> ExitCode {
@@ -113,3 +135,6 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("torpor: {error}");
     ExitCode::FAILURE
 }
+
+/// Lines that wait for the reader of standard error; the engines have queues of their own.
+const LINES_MAX: usize = 256;

@@ -1,6 +1,7 @@
-//! A socket at a path that is served by threads of its own.
+//! A listening socket that is served by threads of its own.
 //!
-//! One thread accepts and looks after the path; each connection gets a thread, up to a maximum.
+//! One thread accepts, and looks after the socket's path where that is its business; each
+//! connection gets a thread, up to a maximum.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::socket::{Finding, Mark, Place};
@@ -30,16 +32,41 @@ impl Station {
         place: impl Fn() -> Option<Place> + Send + 'static,
         serve: impl Fn(UnixStream) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let serve = Arc::new(serve);
-        let mut desk = Desk { name, conns_max, bound: None, told: false };
-        let thread = Builder::new().name(format!("torpor-{name}")).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
+        let mut desk = Desk { name, conns_max, listener: None, bound: None, told: false };
+        Self::run(name, serve, move |serve, stopped| {
+            while !stopped() {
                 desk.look(place());
-                desk.accept(&serve);
+                desk.accept(serve);
             }
             desk.leave();
+        })
+    }
+
+    /// Serves a socket that somebody else has bound, and whichever comes after it.
+    pub fn attend(
+        name: &'static str,
+        conns_max: usize,
+        listeners: Receiver<OwnedFd>,
+        serve: impl Fn(UnixStream) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let mut desk = Desk { name, conns_max, listener: None, bound: None, told: false };
+        Self::run(name, serve, move |serve, stopped| {
+            while !stopped() {
+                desk.listener = listeners.try_recv().ok().map(UnixListener::from).or(desk.listener);
+                desk.accept(serve);
+            }
+        })
+    }
+
+    fn run<S: Fn(UnixStream) + Send + Sync + 'static>(
+        name: &'static str,
+        serve: S,
+        run: impl FnOnce(&Arc<S>, &dyn Fn() -> bool) + Send + 'static,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = Builder::new().name(format!("torpor-{name}")).spawn(move || {
+            run(&Arc::new(serve), &move || told.load(Ordering::Relaxed));
         })?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -58,7 +85,9 @@ impl Drop for Station {
 struct Desk {
     name: &'static str,
     conns_max: usize,
-    bound: Option<(Place, Mark, UnixListener)>,
+    listener: Option<UnixListener>,
+    /// Where `listener` is, if we have bound it.
+    bound: Option<(Place, Mark)>,
     /// True exactly when it was logged that the socket cannot be made.
     told: bool,
 }
@@ -66,7 +95,7 @@ struct Desk {
 impl Desk {
     /// Makes the socket if it is not there.
     fn look(&mut self, place: Option<Place>) {
-        if let Some((bound, mark, _)) = &self.bound
+        if let Some((bound, mark)) = &self.bound
             && Some(bound) == place.as_ref()
             && bound.look(Some(*mark)) == Finding::Ours
         {
@@ -76,7 +105,8 @@ impl Desk {
         let Some(place) = place else { return };
         match place.bind() {
             Ok((listener, mark)) => {
-                self.bound = Some((place, mark, UnixListener::from(listener)));
+                self.bound = Some((place, mark));
+                self.listener = Some(UnixListener::from(listener));
                 self.told = false;
             }
             // Dovecot's folder has gone; it comes back with Dovecot.
@@ -91,7 +121,7 @@ impl Desk {
 
     /// Waits a moment for a connection.
     fn accept(&self, serve: &Arc<impl Fn(UnixStream) + Send + Sync + 'static>) {
-        let Some((.., listener)) = &self.bound else {
+        let Some(listener) = &self.listener else {
             std::thread::sleep(Duration::from_millis(LOOK_MS.into()));
             return;
         };
@@ -111,8 +141,9 @@ impl Desk {
     }
 
     fn leave(&mut self) {
-        if let Some((place, mark, _)) = self.bound.take() {
+        if let Some((place, mark)) = self.bound.take() {
             place.remove(mark);
+            self.listener = None;
         }
     }
 }

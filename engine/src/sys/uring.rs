@@ -42,6 +42,7 @@ pub struct KernelRing {
     enabled: bool,
     abilities: Abilities,
     vanish_timeout_ms: u32,
+    takes_turns: bool,
     listener: OwnedFd,
     watch: OwnedFd,
     doorbell: OwnedFd,
@@ -96,6 +97,7 @@ impl KernelRing {
             enabled: false,
             abilities,
             vanish_timeout_ms: 0,
+            takes_turns: false,
             listener,
             watch,
             doorbell,
@@ -117,6 +119,13 @@ impl KernelRing {
     /// that a keepalive finds out who has vanished. Taken back when the client is unseated.
     pub fn set_vanish_timeout_ms(&mut self, vanish_timeout_ms: u32) {
         self.vanish_timeout_ms = vanish_timeout_ms;
+    }
+
+    /// Other processes accept from the same hibernate socket. The kernel wakes whoever has waited
+    /// longest, and a multishot accept never goes to the end of that queue: the first engine would
+    /// get all. One accept for each connection takes turns (seen on Linux 6.18).
+    pub fn take_turns(&mut self) {
+        self.takes_turns = true;
     }
 
     /// The hibernate socket was bound anew. Accepts armed from now on are on this one.

@@ -67,3 +67,13 @@ fn a_reload_takes_the_knobs_and_names_the_rest() {
     assert_eq!(config.knobs(), other.knobs());
     assert_eq!(config.knobs().keep_awake, torpor_engine::limits::KeepAwake::Nobody);
 }
+
+#[test]
+fn engines_share_the_workers() {
+    let config = parse("engines = 3\n[wake]\nworkers_max = 8\n").expect("fine");
+    let shares = [1, 2, 3].map(|number| config.share(number).wake.workers_max);
+    assert_eq!(shares, [3, 3, 2]);
+    let few = parse("engines = 3\n[wake]\nworkers_max = 1\n").expect("fine");
+    assert_eq!(few.share(3).wake.workers_max, 1, "an engine without workers wakes nobody");
+    assert!(parse("engines = 0\n").expect_err("none").starts_with("t.toml:1: engines: 0"));
+}

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crossbeam_channel::Receiver;
 use torpor_engine::limits::Limits;
 use torpor_handoff::line::escape_into;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::ask::{Asked, Console};
-use super::types::{Done, Reply, Request, Stats};
+use super::others::{Others, engine_path};
+use super::types::{Client, Done, EngineStats, Reply, Request, Stats};
 use crate::config::Config;
 use crate::desk::{Gauges, Losses, Orders, listed};
 use crate::socket::Place;
@@ -22,6 +23,9 @@ use crate::station::{Station, lines};
 /// What operators and metrics may ask for.
 #[derive(Clone)]
 pub struct Service {
+    /// Of this engine.
+    pub number: u32,
+    pub keeper_pid: u32,
     pub orders: Orders,
     pub gauges: Arc<Gauges>,
     pub losses: Arc<Losses>,
@@ -29,61 +33,75 @@ pub struct Service {
     pub limits: Limits,
     pub base_dir: String,
     pub started: Instant,
-    /// The control socket of the front, where there is one.
-    pub front: Option<PathBuf>,
+    pub others: Others,
 }
 
-/// Opens the socket that the configuration names.
-pub fn open(config: &Config, service: Service) -> io::Result<Station> {
-    let place = Place {
-        path: config.control_path(),
-        mode: config.control.mode,
-        owner: None,
-        group: None,
-        backlog: 16,
-    };
+/// Serves the control socket: answers for all engines and the front.
+pub fn open(config: &Config, socket: Receiver<OwnedFd>, service: Service) -> io::Result<Station> {
     let conns_max = config.control.connections_max as usize;
-    Station::open(
-        "control",
-        conns_max,
-        move || Some(place.clone()),
-        move |stream| {
-            // Whoever asked has gone; nobody else cares.
-            let _ = converse(&stream, |request, out| service.carry_out(request, out));
-        },
-    )
+    Station::attend("control", conns_max, socket, move |stream| {
+        // Whoever asked has gone; nobody else cares.
+        let _ = converse(&stream, |request, out| service.carry_out(request, true, out));
+    })
+}
+
+/// Opens the socket on which the other engines, if there are any, ask this one.
+pub fn open_to_others(config: &Config, service: &Service) -> io::Result<Option<Station>> {
+    if service.others.is_alone() {
+        return Ok(None);
+    }
+    let path = engine_path(&config.base_dir, service.number);
+    let place = Place { path, mode: 0o600, owner: None, group: None, backlog: 16 };
+    let conns_max = (config.control.connections_max * config.engines) as usize + 1;
+    let service = service.clone();
+    let serve = move |stream| {
+        let _ = converse(&stream, |request, out| service.carry_out(request, false, out));
+    };
+    Station::open("engine", conns_max, move || Some(place.clone()), serve).map(Some)
+}
+
+/// Where the configuration wants the control socket.
+pub fn place(config: &Config) -> Place {
+    let (path, mode) = (config.control_path(), config.control.mode);
+    Place { path, mode, owner: None, group: None, backlog: 16 }
 }
 
 impl Service {
-    /// The state of the engine.
-    pub fn stats(&self) -> Stats {
-        let counters = listed(&self.gauges.load());
+    /// The state of all engines and the front. Engines that do not answer are missing.
+    pub fn stats_of_all(&self) -> Stats {
+        let mut stats = self.stats();
+        let others = self.others.ask(&Request::Stats {}).filter_map(Result::ok);
+        others.filter_map(|asked| asked.stats).for_each(|other| stats.add(other));
+        stats.front = self.others.front_counts();
+        stats
+    }
+
+    /// The state of this engine.
+    fn stats(&self) -> Stats {
+        let counters = self.gauges.load();
+        let uptime_secs = self.started.elapsed().as_secs();
+        let engine = EngineStats {
+            number: self.number,
+            pid: std::process::id(),
+            uptime_secs,
+            asleep: counters.asleep,
+            in_flight: counters.in_flight,
+        };
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_secs: self.started.elapsed().as_secs(),
+            pid: self.keeper_pid,
+            uptime_secs,
             base_dir: self.base_dir.clone(),
-            counters: named(&counters),
+            counters: named(&listed(&counters)),
             limits: named(&self.limits()),
             losses: named(&self.lost()),
-            front: self.front_counts(),
+            front: BTreeMap::new(),
+            engines: vec![engine],
         }
     }
 
-    /// The front's half of an answer; nothing where there is no front, or none at the moment.
-    pub fn ask_front(&self, request: &Request) -> Asked {
-        let Some(path) = &self.front else { return Asked::default() };
-        let asked = Console::connect_within(path, FRONT_WITHIN).and_then(|mut it| it.ask(request));
-        asked.unwrap_or_default()
-    }
-
-    /// The front's gauges and totals.
-    pub fn front_counts(&self) -> BTreeMap<String, u64> {
-        self.ask_front(&Request::Stats {}).stats.map(|stats| stats.counters).unwrap_or_default()
-    }
-
     /// Bounds that were reserved at start.
-    pub fn limits(&self) -> [(&'static str, u64); 7] {
+    fn limits(&self) -> [(&'static str, u64); 7] {
         let limits = &self.limits;
         [
             ("slots_max", limits.slots_max.into()),
@@ -97,7 +115,7 @@ impl Service {
     }
 
     /// What was dropped because nobody read it in time.
-    pub fn lost(&self) -> [(&'static str, u64); 3] {
+    fn lost(&self) -> [(&'static str, u64); 3] {
         [
             ("log_events", self.losses.notes.load(Ordering::Relaxed)),
             ("log_lines", self.lines_lost.dropped_lines() as u64),
@@ -105,44 +123,65 @@ impl Service {
         ]
     }
 
-    /// Says everything but the last reply, which it returns.
-    fn carry_out(&self, request: Request, out: &mut dyn Write) -> io::Result<Reply> {
-        let mut awake = 0;
-        let result = match request {
-            Request::Who { user } => return self.who(user.as_deref(), out),
-            Request::Kick { user, session } => {
-                let kick = Request::Kick { user: user.clone(), session: session.clone() };
-                awake = self.ask_front(&kick).count;
-                let session = session.as_deref().map(escaped);
-                self.orders.kick(&escaped(&user), session.as_deref())
-            }
-            Request::Stats {} => Ok(say(out, &Reply::Stats(Box::new(self.stats())))?),
+    /// Says everything but the last reply, which it returns. `all`: for the others too.
+    fn carry_out(&self, request: Request, all: bool, out: &mut dyn Write) -> io::Result<Reply> {
+        let others = if all && !matches!(request, Request::Stats {}) {
+            self.pass_on(&request, out)?
+        } else {
+            Ok(0)
         };
-        Ok(match result {
-            Ok(count) => Reply::Done(Done { count: count + awake }),
+        let ours = match request {
+            Request::Who { user } => self.who(user.as_deref(), out)?,
+            Request::Kick { user, session } => {
+                let session = session.as_deref().map(escaped);
+                self.orders.kick(&escaped(&user), session.as_deref()).map_err(io::Error::other)
+            }
+            Request::Stats {} => {
+                let stats = if all { self.stats_of_all() } else { self.stats() };
+                Ok(say(out, &Reply::Stats(Box::new(stats)))?)
+            }
+        };
+        Ok(match ours.and_then(|ours| Ok(ours + others?)) {
+            Ok(count) => Reply::Done(Done { count }),
             Err(error) => Reply::Error(error.to_string()),
         })
     }
 
-    fn who(&self, user: Option<&str>, out: &mut dyn Write) -> io::Result<Reply> {
-        let awake = self.ask_front(&Request::Who { user: user.map(str::to_owned) }).clients;
-        let mut count = 0;
-        for client in awake {
-            count += say(out, &Reply::Client(Box::new(client)))?;
+    /// Lets the front and the other engines carry it out; says what they say. The inner result is
+    /// theirs: how many it concerned, or which of them did not answer.
+    fn pass_on(&self, request: &Request, out: &mut dyn Write) -> io::Result<io::Result<u64>> {
+        let mut count = Ok(0);
+        let front = std::iter::once_with(|| Ok(self.others.ask_front(request)));
+        for asked in front.chain(self.others.ask(request)) {
+            match asked {
+                Ok(asked) => {
+                    count = count.map(|count| count + asked.count);
+                    for client in asked.clients {
+                        say(out, &Reply::Client(Box::new(client)))?;
+                    }
+                }
+                Err(error) => count = Err(error),
+            }
         }
+        Ok(count)
+    }
+
+    fn who(&self, user: Option<&str>, out: &mut dyn Write) -> io::Result<io::Result<u64>> {
+        let engine = (!self.others.is_alone()).then_some(self.number);
         let user = user.map(escaped);
-        let mut cursor = Some(0);
+        let (mut count, mut cursor) = (0, Some(0));
         while let Some(at) = cursor {
             let page = match self.orders.who(at, user.clone().map(Into::into)) {
                 Ok(page) => page,
-                Err(error) => return Ok(Reply::Error(error.to_string())),
+                Err(error) => return Ok(Err(io::Error::other(error))),
             };
             for sleeper in page.sleepers() {
-                count += say(out, &Reply::Client(Box::new(sleeper.into())))?;
+                let client = Client { engine, ..sleeper.into() };
+                count += say(out, &Reply::Client(Box::new(client)))?;
             }
             cursor = page.answer.cursor;
         }
-        Ok(Reply::Done(Done { count }))
+        Ok(Ok(count))
     }
 }
 
@@ -183,6 +222,4 @@ fn escaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// An operator waits no longer for a front that hangs.
-const FRONT_WITHIN: Duration = Duration::from_secs(2);
 const REQUEST_BYTES_MAX: u64 = 64 << 10;

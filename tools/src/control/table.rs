@@ -49,6 +49,10 @@ pub fn stats(stats: &Stats) -> String {
     for (name, value) in &stats.losses {
         table.add_row([format!("lost {name}"), value.to_string()]);
     }
+    for engine in stats.engines.iter().filter(|_| stats.engines.len() > 1) {
+        let asleep = format!("engine {} (pid {}) asleep", engine.number, engine.pid);
+        table.add_row([asleep, engine.asleep.to_string()]);
+    }
     let Stats { version, pid, base_dir, .. } = stats;
     let up = duration(stats.uptime_secs);
     format!("torpor {version}, pid {pid}, up {up}, {}\n{}\n", safe(base_dir), trimmed(&table))
@@ -96,6 +100,7 @@ mod tests {
             remote_ip: "192.0.2.7".into(),
             remote_port: "4000".into(),
             state: "asleep".into(),
+            engine: None,
             slot: 0,
             generation: 1,
             hibernated_us: 1_000_000,

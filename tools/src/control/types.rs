@@ -51,6 +51,9 @@ pub struct Client {
     pub remote_port: String,
     /// `given`, `asleep`, `queued`, `joining` or `handed`; `awake` with a worker of our own.
     pub state: String,
+    /// Which engine holds it, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<u32>,
     pub slot: u32,
     pub generation: u32,
     /// Microseconds since the epoch; 0: it is awake.
@@ -60,11 +63,13 @@ pub struct Client {
     pub pid: Option<u32>,
 }
 
-/// The state of the engine, and of the front if there is one.
+/// The state of all engines together, and of the front if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Stats {
     pub version: String,
+    /// The keeper's: the process that signals go to.
     pub pid: u32,
+    /// Of the engine that has run longest.
     pub uptime_secs: u64,
     pub base_dir: String,
     /// Gauges and totals under the engine's names.
@@ -75,6 +80,20 @@ pub struct Stats {
     /// Workers, logins, failures and so on of the built-in worker's front.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub front: BTreeMap<String, u64>,
+    /// Those engines that have answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineStats>,
+}
+
+/// One engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct EngineStats {
+    /// From 1.
+    pub number: u32,
+    pub pid: u32,
+    pub uptime_secs: u64,
+    pub asleep: u64,
+    pub in_flight: u64,
 }
 
 impl From<Sleeper> for Client {
@@ -89,6 +108,7 @@ impl From<Sleeper> for Client {
             remote_ip: card.rip,
             remote_port: card.rport,
             state: state.to_lowercase(),
+            engine: None,
             slot,
             generation,
             hibernated_us: started_us,

@@ -1,5 +1,6 @@
 //! Counts and gauges, where other threads can read them at any time.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use torpor_engine::report::Counters;
@@ -25,6 +26,12 @@ macro_rules! gauges {
             pub fn load(&self) -> Counters {
                 Counters { $($field: self.$field.load(Ordering::Relaxed)),+ }
             }
+        }
+
+        /// Counters out of their names; what is missing is 0.
+        pub fn unlisted(values: &BTreeMap<String, u64>) -> Counters {
+            let value = |name: &str| values.get(name).copied().unwrap_or_default();
+            Counters { $($field: value(stringify!($field))),+ }
         }
 
         /// Names and values, in the order of the engine.

@@ -59,7 +59,7 @@ impl Torpor {
         Err(io::Error::other(format!("torpor {arguments:?}: {said}{complaint}")))
     }
 
-    /// Sends a signal to its main process.
+    /// Sends a signal to its main process, the keeper.
     ///
     /// # Errors
     /// The kernel refused.
@@ -67,7 +67,7 @@ impl Torpor {
         self.process.signal(signal)
     }
 
-    /// Pid of its main process.
+    /// Pid of its main process, the keeper.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }

@@ -1,4 +1,4 @@
-//! The engine's counters under Prometheus' conventions: base units, `_total`, few labels.
+//! The counters of all engines under Prometheus' conventions: base units, `_total`, few labels.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,19 +9,20 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::control::Service;
+use crate::control::{EngineStats, Service, Stats};
+use crate::desk::unlisted;
 
 /// All values as of now.
 pub fn text(service: &Service) -> String {
     let mut registry = Registry::with_prefix("torpor");
-    registry.register_collector(Box::new(Values(service.clone())));
+    registry.register_collector(Box::new(Values(service.stats_of_all())));
     let mut text = String::new();
     // A String takes everything; what is there is served.
     let _ = encode(&mut text, &registry);
     text
 }
 
-struct Values(Service);
+struct Values(Stats);
 
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,7 +32,7 @@ impl fmt::Debug for Values {
 
 impl Collector for Values {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = self.0.gauges.load();
+        let now = unlisted(&self.0.counters);
         let out = &mut out;
         gauge(out, "asleep", "Clients asleep", now.asleep)?;
         let stages = [("doze", now.dozing), ("sleep", now.sunk)];
@@ -50,7 +51,7 @@ impl Collector for Values {
         gauge(out, "cold_bytes", "Bytes of packed hibernate lines", now.cold_shelf_bytes)?;
         let damaged = now.cold_damaged;
         counter(out, "cold_damaged", "Entries of the cold store found damaged", damaged)?;
-        gauges(out, "limit", "Bounds set at start", "name", &self.0.limits())?;
+        gauges(out, "limit", "Bounds set at start", "name", &pairs(&self.0.limits))?;
         counter(out, "hibernated", "Clients that fell asleep", now.hibernated)?;
         let other = now.refused - now.refused_full - now.refused_kept_awake;
         let refused =
@@ -85,9 +86,22 @@ impl Collector for Values {
         counter(out, "sinks", "Dozes that ended in sleep", now.sinks)?;
         counter(out, "stirs", "Sleepers that the epoll set told of", now.stirs)?;
         counter(out, "sinks_refused", "Sleepers that it had no room for", now.sinks_refused)?;
-        counters(out, "dropped", "Log and anvil entries dropped", "what", &self.0.lost())?;
-        front(out, &self.0.front_counts())
+        counters(out, "dropped", "Log and anvil entries dropped", "what", &pairs(&self.0.losses))?;
+        engines(out, &self.0)?;
+        front(out, &self.0.front)
     }
+}
+
+/// Which engines answer, and how the sleepers are shared out.
+fn engines(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
+    let numbers: Vec<String> = stats.engines.iter().map(|it| it.number.to_string()).collect();
+    let values = |value: fn(&EngineStats) -> u64| -> Vec<(&str, u64)> {
+        numbers.iter().map(String::as_str).zip(stats.engines.iter().map(value)).collect()
+    };
+    let asleep = values(|engine| engine.asleep);
+    gauges(out, "engine_asleep", "Clients asleep in each engine", "engine", &asleep)?;
+    let uptimes = values(|engine| engine.uptime_secs);
+    gauges(out, "engine_uptime_seconds", "Since an engine was started", "engine", &uptimes)
 }
 
 /// The front's, if there is one: gauges, then totals by what happened.
@@ -116,6 +130,10 @@ fn front(out: &mut DescriptorEncoder<'_>, counts: &BTreeMap<String, u64>) -> fmt
     counter(out, "workers_broken", "Workers that crashed", value("workers_broken"))
 }
 
+fn pairs(values: &BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    values.iter().map(|(name, value)| (name.as_str(), *value)).collect()
+}
+
 fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let metric = ConstGauge::new(value as i64);
     metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
@@ -136,7 +154,7 @@ fn gauges(
     name: &str,
     help: &str,
     label: &'static str,
-    values: &[(&'static str, u64)],
+    values: &[(&str, u64)],
 ) -> fmt::Result {
     let metric_type = ConstGauge::new(0_i64).metric_type();
     let mut family = out.encode_descriptor(name, help, None, metric_type)?;
@@ -151,7 +169,7 @@ fn counters(
     name: &str,
     help: &str,
     label: &'static str,
-    values: &[(&'static str, u64)],
+    values: &[(&str, u64)],
 ) -> fmt::Result {
     let metric_type = ConstCounter::new(0_u64).metric_type();
     let mut family = out.encode_descriptor(name, help, None, metric_type)?;

@@ -1,118 +1,196 @@
-//! The engine thread, and the parts that are joined to it.
+//! One engine as its keeper sees it: started, told, listened to, and started again.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::time::{ClockId, clock_gettime};
-use torpor_engine::cold::Cold;
-use torpor_engine::core::{Core, Now};
-use torpor_engine::drive::Driver;
-use torpor_engine::limits::Limits;
-use torpor_engine::sys::lasting::Lasting;
-use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::watcher::ThreadWatcher;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use super::handoff::HandoffThread;
 use super::helper::Helper;
-use super::porter::Porter;
+use super::pause::Pause;
+use super::sockets::Sockets;
 use crate::config::Config;
-use crate::desk::{Bell, DeskEnds, EngineDesk};
+use crate::engine::SUBCOMMAND;
+use crate::link::{Link, Word};
 
-/// Everything that runs once `serve` is up.
-pub struct Parts {
-    pub engine: JoinHandle<io::Result<()>>,
-    /// Becomes readable when the engine thread ends.
-    pub ended: Arc<EventFd>,
-    pub porter: Porter,
-    pub helper: Helper,
-    pub ends: DeskEnds,
-    pub limits: Limits,
+/// The engine of one number. Its process comes and goes; its helper's pid stays.
+pub struct EngineKeeper {
+    number: u32,
+    helper: Helper,
+    process: Option<Process>,
+    pause: Pause,
 }
 
-/// The engine of this process.
-type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
+/// What runs.
+struct Process {
+    child: Child,
+    link: Link,
+    /// When it last said that its engine thread answers; none: it does not serve yet.
+    heard: Option<Instant>,
+    /// True exactly when it was logged that it does not.
+    complained: bool,
+}
 
-impl Parts {
-    /// Binds the socket last, so that nobody is hibernated into an engine that cannot start.
-    pub fn bring_up(config: &Config, limits: Limits) -> io::Result<Self> {
-        let doorbell = event()?;
-        let again = || doorbell.as_fd().try_clone_to_owned();
-        let handoff = HandoffThread::start(config, again()?)?;
-        let (watcher, watch) = ThreadWatcher::start(again()?, config.front.maildir.clone())?;
+impl EngineKeeper {
+    /// Starts the engine of this number. Must be called by a thread that lives as long as it.
+    ///
+    /// # Errors
+    /// No process could be made.
+    pub fn start(number: u32, config: &Config, sockets: &Sockets) -> io::Result<Self> {
         let helper = Helper::start()?;
-        let bell = Bell::new(again()?);
-        let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
-        let (listeners, taken) = bounded(LISTENERS_MAX);
-        let (porter, listener) = Porter::bind(config, listeners, bell)?;
-        let mut ring =
-            KernelRing::new(&limits, Lasting::create(&limits)?, listener, watch, again()?)?;
-        ring.set_vanish_timeout_ms(config.sleep.vanish_timeout_ms);
-        let cold = Cold::new(&limits, config.sleep.cold_dir.as_deref())?;
-        let core = Core::with_cold(&limits, config.knobs(), seed(), cold);
-        let driver = Driver::new(core, ring, handoff, watcher, desk)?;
-        let ended = Arc::new(event()?);
-        let bell = LastBell(Arc::clone(&ended));
-        let engine = Builder::new().name("torpor-engine".into()).spawn(move || {
-            let _bell = bell;
-            run(driver, &taken)
-        })?;
-        Ok(Self { engine, ended, porter, helper, ends, limits })
+        let mut engine = Self { number, helper, process: None, pause: Pause::new(PAUSE_MAX) };
+        engine.launch(config, sockets)?;
+        Ok(engine)
     }
-}
 
-/// The loop of the engine thread: turn after turn until the core has stopped.
-fn run(mut engine: Engine, listeners: &Receiver<OwnedFd>) -> io::Result<()> {
-    loop {
-        if let Ok(listener) = listeners.try_recv() {
-            engine.ring.relisten(listener);
-            engine.desk.relisten();
+    /// Starts its process and says what it needs to know.
+    fn launch(&mut self, config: &Config, sockets: &Sockets) -> io::Result<()> {
+        let (link, end) = Link::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("torpor").args([SUBCOMMAND, &self.number.to_string()]);
+        command.stdin(Stdio::from(end)).stdout(Stdio::null());
+        // A Ctrl-C is for us alone, and what it means is said to the engine by us.
+        command.process_group(0);
+        let child = command.spawn()?;
+        self.pause.started();
+        let process = self.process.insert(Process { child, link, heard: None, complained: false });
+        process.link.send(Word::Config, &share(config, self.number)?, None)?;
+        process.link.send(Word::AnvilPid, &self.helper.pid().to_string(), None)?;
+        for (word, listener) in sockets.listeners() {
+            process.link.send(word, "", Some(listener))?;
         }
-        let wait_ms = match engine.core.next_deadline_ms() {
-            _ if engine.desk.is_behind() || !listeners.is_empty() => Some(0),
-            None => None,
-            Some(at) => Some(at.saturating_sub(now().mono_ms).min(u32::MAX.into()) as u32),
-        };
-        if engine.turn(wait_ms, now)? {
-            return Ok(());
+        process.link.send(Word::Go, "", None)
+    }
+
+    /// Takes note of what it has said and of its end, and starts it again when it is time.
+    pub fn look(&mut self, config: &Config, sockets: &Sockets) {
+        let number = self.number;
+        if let Some(status) = self.ended() {
+            let pause = self.pause.ended().as_secs();
+            tracing::error!(
+                event = "engine_ended",
+                engine = number,
+                "engine {number} has ended: {status}; it is started again in {pause} s"
+            );
+        }
+        if self.process.is_none() && self.pause.is_over() {
+            match self.launch(config, sockets) {
+                Ok(()) => tracing::info!(
+                    event = "engine_started",
+                    engine = number,
+                    "engine {number} was started again"
+                ),
+                Err(error) => {
+                    // A child that was made and not told enough ends by itself.
+                    tracing::error!("engine {number} cannot be started: {error}");
+                    self.pause.ended();
+                }
+            }
+        }
+    }
+
+    /// Hears it. Silence of a process that serves is logged once.
+    pub fn hear(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        while let Ok(Some(message)) = process.link.receive() {
+            if matches!(message.word, Word::Ready | Word::Beat) {
+                process.heard = Some(Instant::now());
+                process.complained = false;
+            }
+        }
+        let silent = process.heard.is_some_and(|heard| heard.elapsed() > SILENCE_MAX);
+        if silent && !process.complained {
+            process.complained = true;
+            tracing::error!(event = "engine_silent", "engine {} does not answer", self.number);
+        }
+    }
+
+    /// It serves, and its engine thread has answered lately.
+    pub fn answers(&self) -> bool {
+        let heard = self.process.as_ref().and_then(|process| process.heard);
+        heard.is_some_and(|heard| heard.elapsed() <= SILENCE_MAX)
+    }
+
+    /// Its end before it ever served.
+    pub fn failure(&mut self) -> Option<ExitStatus> {
+        let unready = self.process.as_ref().is_some_and(|process| process.heard.is_none());
+        if unready { self.ended() } else { None }
+    }
+
+    /// Gives it a socket that was bound anew.
+    pub fn relisten(&self, word: Word, listener: BorrowedFd<'_>) {
+        self.tell(word, "", Some(listener));
+    }
+
+    /// Gives it another configuration.
+    pub fn reload(&self, config: &Config) {
+        match share(config, self.number) {
+            Ok(text) => self.tell(Word::Config, &text, None),
+            Err(error) => tracing::error!("reload: {error}"),
+        }
+    }
+
+    /// Somebody has killed the process behind the pid in anvil: sleepers get another.
+    pub fn look_at_helper(&mut self) {
+        if self.helper.is_running() {
+            return;
+        }
+        match Helper::start() {
+            Ok(helper) => {
+                self.helper = helper;
+                self.tell(Word::AnvilPid, &self.helper.pid().to_string(), None);
+            }
+            Err(error) => tracing::error!("the helper process cannot be started: {error}"),
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            // One that has ended is not waited for yet, so its pid is nobody else's.
+            let _ = kill(Pid::from_raw(process.child.id() as i32), signal);
+        }
+    }
+
+    /// How its process has ended, once.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.process.as_mut()?.child.try_wait().ok().flatten()?;
+        self.process = None;
+        Some(status)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Readable when it has said something or ended.
+    pub fn link(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(|process| process.link.as_fd())
+    }
+
+    /// Our children among its processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        let process = self.process.iter().map(|process| process.child.id());
+        process.chain([self.helper.pid()])
+    }
+
+    fn tell(&self, word: Word, text: &str, descriptor: Option<BorrowedFd<'_>>) {
+        let Some(process) = &self.process else { return };
+        if let Err(error) = process.link.send(word, text, descriptor) {
+            let number = self.number;
+            tracing::error!("engine {number} was not told {word:?}: {error}");
         }
     }
 }
 
-/// Rings when the engine thread ends, by whatever way.
-struct LastBell(Arc<EventFd>);
-
-impl Drop for LastBell {
-    fn drop(&mut self) {
-        // The counter of an eventfd that is rung once cannot be full.
-        let _ = self.0.write(1);
-    }
+/// The configuration of one engine: its part of the workers.
+fn share(config: &Config, number: u32) -> io::Result<String> {
+    toml::to_string(&config.share(number)).map_err(io::Error::other)
 }
 
-fn event() -> io::Result<EventFd> {
-    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-    Ok(EventFd::from_flags(flags)?)
-}
-
-fn now() -> Now {
-    let read = |clock| {
-        let time = clock_gettime(clock).expect("Linux has had both clocks since 2.6.39");
-        Duration::from(time)
-    };
-    Now {
-        mono_ms: read(ClockId::CLOCK_BOOTTIME).as_millis() as u64,
-        wall_us: read(ClockId::CLOCK_REALTIME).as_micros() as u64,
-    }
-}
-
-/// For the jitter of retries alone: different in each process that starts.
-fn seed() -> u64 {
-    (now().wall_us ^ u64::from(std::process::id()) << 40) | 1
-}
-
-/// New listeners that the engine has not taken yet.
-const LISTENERS_MAX: usize = 4;
+/// A crash loop logs about once a minute.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Some beats of one a second.
+const SILENCE_MAX: Duration = Duration::from_secs(5);

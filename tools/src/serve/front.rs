@@ -23,6 +23,7 @@ use nix::unistd::{Pid, User, chown};
 
 use super::ServeOptions;
 use super::orphans;
+use super::pause::Pause;
 use crate::config::Config;
 use crate::front::{SUBCOMMAND, users::Users};
 use crate::socket::{Mark, Place, uid_of};
@@ -37,9 +38,7 @@ pub struct FrontKeeper {
     options: ServeOptions,
     user: Option<User>,
     child: Option<Child>,
-    /// When it was started, or may be started again; and how long it waits the next time.
-    start_at: Instant,
-    pause: Duration,
+    pause: Pause,
 }
 
 impl FrontKeeper {
@@ -71,19 +70,9 @@ impl FrontKeeper {
         // Workers whose front has died become our children, so that none is forgotten.
         set_child_subreaper(true)?;
         let options = options.clone();
-        let (start_at, pause) = (Instant::now(), PAUSE_MIN);
-        let keeper = Self {
-            clients,
-            address,
-            master,
-            place,
-            mark,
-            options,
-            user,
-            child: None,
-            start_at,
-            pause,
-        };
+        let pause = Pause::new(PAUSE_MAX);
+        let keeper =
+            Self { clients, address, master, place, mark, options, user, child: None, pause };
         Ok(Some(keeper))
     }
 
@@ -110,8 +99,8 @@ impl FrontKeeper {
             // Root's supplementary groups go along with its uid.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        self.start_at = Instant::now();
         self.child = Some(command.spawn()?);
+        self.pause.started();
         Ok(())
     }
 
@@ -121,13 +110,9 @@ impl FrontKeeper {
         orphans::reap(&self.ours(others));
         if let Some(status) = self.ended() {
             tracing::error!(event = "front_ended", "the front has ended: {status}; sleepers stay");
-            if self.start_at.elapsed() > PAUSE_MAX {
-                self.pause = PAUSE_MIN;
-            }
-            self.start_at = Instant::now() + self.pause;
-            self.pause = (self.pause * 2).clamp(SECOND, PAUSE_MAX);
+            self.pause.ended();
         }
-        if self.child.is_none() && Instant::now() >= self.start_at {
+        if self.child.is_none() && self.pause.is_over() {
             match self.start() {
                 Ok(()) => tracing::info!(event = "front_started", "the front was started again"),
                 Err(error) => tracing::error!("the front cannot be started: {error}"),
@@ -228,9 +213,7 @@ fn listen_at(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 
 /// Connections that wait to be accepted; see net.core.somaxconn.
 const BACKLOG: i32 = 4096;
-const PAUSE_MIN: Duration = Duration::ZERO;
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The front gives its workers 5 s.
 const END_WITHIN: Duration = Duration::from_secs(7);
-const SECOND: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(10);

@@ -1,45 +1,52 @@
-//! The porter: makes the hibernate socket, and makes it again when Dovecot has removed it.
+//! The porter of a socket: makes it, and makes it again when Dovecot has removed it.
 
 use std::io;
-use std::os::fd::OwnedFd;
-
-use crossbeam_channel::Sender;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::config::Config;
-use crate::desk::Bell;
 use crate::socket::{Finding, Mark, Place, gid_of, uid_of};
 
-/// The owner of the path `base_dir/imap-hibernate`.
+/// The owner of one path in Dovecot's folder. Whoever accepts there is another process.
 pub struct Porter {
     place: Place,
     mark: Mark,
-    listeners: Sender<OwnedFd>,
-    bell: Bell,
+    listener: OwnedFd,
     /// True exactly when somebody has been told why the socket is not made again.
     complained: bool,
 }
 
 impl Porter {
-    /// Binds the socket. Later listeners go through `listeners`, with a ring of the bell.
-    pub fn bind(
-        config: &Config,
-        listeners: Sender<OwnedFd>,
-        bell: Bell,
-    ) -> io::Result<(Self, OwnedFd)> {
-        let place = place_of(config)?;
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// Names the path; one that another program listens on is left alone.
+    pub fn bind(place: Place) -> io::Result<Self> {
         let (listener, mark) = place.bind().map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => io::Error::new(error.kind(), format!("{error}: {HINT}")),
             _ => error,
         })?;
-        Ok((Self { place, mark, listeners, bell, complained: false }, listener))
+        Ok(Self { place, mark, listener, complained: false })
     }
 
-    /// Looks at the path; to be called once a second.
-    pub fn look(&mut self) {
+    /// The socket as it was last made.
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Looks at the path; to be called once a second. `true`: there is another listener now.
+    pub fn look(&mut self) -> bool {
         match self.place.look(Some(self.mark)) {
             Finding::Ours => self.complained = false,
             Finding::Vacant => match self.place.bind() {
-                Ok((listener, mark)) => self.bound(listener, mark),
+                Ok((listener, mark)) => {
+                    (self.listener, self.mark, self.complained) = (listener, mark, false);
+                    let path = self.place.path.display();
+                    tracing::info!(
+                        event = "socket_recreated",
+                        "{path} had gone and was made again"
+                    );
+                    return true;
+                }
                 Err(error) if self.place.path.parent().is_some_and(|dir| dir.is_dir()) => {
                     self.complain(&error.to_string());
                 }
@@ -48,26 +55,15 @@ impl Porter {
             },
             Finding::Taken => {
                 let path = self.place.path.display();
-                let text = format!("{path}: another program listens there: {HINT}");
-                self.complain(&text);
+                self.complain(&format!("{path}: another program listens there: {HINT}"));
             }
         }
+        false
     }
 
-    /// Removes the socket, so that workers keep their clients instead of waiting for us.
+    /// Removes the socket, so that nobody waits for us.
     pub fn leave(&self) {
         self.place.remove(self.mark);
-    }
-
-    fn bound(&mut self, listener: OwnedFd, mark: Mark) {
-        // The engine takes listeners far faster than once a second.
-        if self.listeners.try_send(listener).is_ok() {
-            self.mark = mark;
-            self.complained = false;
-            self.bell.ring();
-            let path = self.place.path.display();
-            tracing::info!(event = "socket_recreated", "{path} had gone and was made again");
-        }
     }
 
     fn complain(&mut self, text: &str) {
@@ -78,8 +74,9 @@ impl Porter {
     }
 }
 
-/// Dovecot's workers reach the socket through its internal group, if it exists.
-fn place_of(config: &Config) -> io::Result<Place> {
+/// Where the hibernate socket is to be. Dovecot's workers reach it through its internal group, if
+/// that exists.
+pub fn hibernate_place(config: &Config) -> io::Result<Place> {
     let hibernate = &config.hibernate;
     let group = match &hibernate.group {
         Some(name) => Some(gid_of(name)?),

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// SIGHUP, SIGINT and SIGTERM as a descriptor. Threads started afterwards never see them.
+/// Signals as a descriptor. Threads started afterwards never see them.
 pub struct Signals {
     signals: SignalFd,
 }
@@ -17,6 +17,8 @@ pub struct Signals {
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
+    /// A child has ended.
+    Look,
     Reload,
     Stop,
 }
@@ -24,23 +26,25 @@ pub enum Asked {
 impl Signals {
     /// Blocks them for this thread and those it starts.
     pub fn block() -> io::Result<Self> {
-        let set: SigSet = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+        let signals = [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+        let set: SigSet = signals.into_iter().collect();
         set.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self { signals: SignalFd::with_flags(&set, flags)? })
     }
 
-    /// Waits for a signal, for `other` to become readable, or for the time to pass.
-    pub fn wait(&self, other: Option<BorrowedFd<'_>>, wait_ms: u16) -> io::Result<Option<Asked>> {
-        let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
-        let other = other.unwrap_or(self.signals.as_fd());
-        let mut fds = [signals, PollFd::new(other, PollFlags::POLLIN)];
+    /// Waits for a signal, for one of `others` to become readable, or for the time to pass.
+    pub fn wait(&self, others: &[BorrowedFd<'_>], wait_ms: u16) -> io::Result<Option<Asked>> {
+        let signals = self.signals.as_fd();
+        let all = [signals].into_iter().chain(others.iter().copied());
+        let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::from(wait_ms)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let signal = self.signals.read_signal()?;
         Ok(signal.map(|info| match Signal::try_from(info.ssi_signo as i32) {
+            Ok(Signal::SIGCHLD) => Asked::Look,
             Ok(Signal::SIGHUP) => Asked::Reload,
             _ => Asked::Stop,
         }))
@@ -54,7 +58,7 @@ impl Signals {
                 tracing::info!("waiting for base_dir {}", dir.display());
                 told = true;
             }
-            if self.wait(None, DIR_WAIT_MS)? == Some(Asked::Stop) {
+            if self.wait(&[], DIR_WAIT_MS)? == Some(Asked::Stop) {
                 return Ok(false);
             }
         }

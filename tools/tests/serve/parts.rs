@@ -54,6 +54,13 @@ impl Torpor {
         self.child.borrow().id()
     }
 
+    /// Of the engines that answer, in their order.
+    pub fn engine_pids(&self) -> Vec<u32> {
+        let stats = self.json(&["stats"]);
+        let engines = stats["engines"].as_array().expect("a list");
+        engines.iter().map(|engine| engine["pid"].as_u64().expect("a pid") as u32).collect()
+    }
+
     pub fn take_stderr(&mut self) -> ChildStderr {
         self.child.get_mut().stderr.take().expect("a pipe")
     }

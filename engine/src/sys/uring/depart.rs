@@ -18,7 +18,7 @@ impl KernelRing {
     /// The entry of an operation; its place now counts it.
     pub(super) fn entry(&mut self, op: &Op, text: &[u8]) -> (Token, Entry) {
         match *op {
-            Op::Accept { token } => (token, accept(self.listener.as_raw_fd())),
+            Op::Accept { token } => (token, self.accept()),
             Op::ReadWatch { token } => (token, self.read(self.watch.as_raw_fd())),
             Op::ReadDoorbell { token } => (token, self.read(self.doorbell.as_raw_fd())),
             Op::ReadItems { token } => (token, self.look()),
@@ -77,10 +77,16 @@ impl KernelRing {
         let entry = read.buf_group(WATCH_GROUP).build();
         entry.flags(Flags::BUFFER_SELECT)
     }
-}
 
-fn accept(listener: RawFd) -> Entry {
-    opcode::AcceptMulti::new(Fd(listener)).flags(libc::SOCK_CLOEXEC).build()
+    fn accept(&self) -> Entry {
+        let listener = Fd(self.listener.as_raw_fd());
+        if self.takes_turns {
+            let nobody = std::ptr::null_mut();
+            opcode::Accept::new(listener, nobody, nobody.cast()).flags(libc::SOCK_CLOEXEC).build()
+        } else {
+            opcode::AcceptMulti::new(listener).flags(libc::SOCK_CLOEXEC).build()
+        }
+    }
 }
 
 fn send(raw: RawFd, place: *const u8, count: u32, flags: i32) -> Entry {

@@ -70,7 +70,9 @@ impl Stage for DovecotStage {
     }
 
     fn torpor_pids(&self) -> Vec<i32> {
-        vec![self.torpor.pid()]
+        let mut pids = self.torpor.descendants();
+        pids.push(self.torpor.pid());
+        pids
     }
 
     fn base_dir(&self) -> PathBuf {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::{HIBERNATE_SECS, Stage, check_files};
 use crate::dovecot::{Endpoint, Mailbox, Options, raise_open_files};
-use crate::front;
 use crate::own::Own;
+use crate::{engine, front};
 
 /// A `torpor serve --maildir` in a temporary folder.
 pub struct OwnStage {
@@ -49,8 +49,9 @@ impl Stage for OwnStage {
     }
 
     fn torpor_pids(&self) -> Vec<i32> {
-        let mut pids = self.own.pids(front::SUBCOMMAND);
-        pids.push(self.own.pid());
+        let mut pids = vec![self.own.pid()];
+        pids.extend(self.own.pids(engine::SUBCOMMAND));
+        pids.extend(self.own.pids(front::SUBCOMMAND));
         pids
     }
 

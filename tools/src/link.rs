@@ -1,0 +1,183 @@
+//! The socket pair between the keeper and one of its engines.
+//!
+//! One message is a word, its text, and at most one descriptor: whole or not at all, since the
+//! pair is of SOCK_SEQPACKET. Nobody ever waits to send: a peer that does not read costs it the
+//! message, and the keeper says so.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use torpor_handoff::sys::fd;
+
+/// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// To the engine: its configuration as TOML, at start and after a reload.
+    Config,
+    /// A listening hibernate socket, instead of the one before if there was one.
+    Hibernate,
+    /// The same of the control socket.
+    Control,
+    /// The listening socket of the metrics.
+    Metrics,
+    /// The pid that stands for its sleepers in anvil.
+    AnvilPid,
+    /// That was all it needs to start.
+    Go,
+    /// From the engine: it serves.
+    Ready,
+    /// Its engine thread has answered.
+    Beat,
+}
+
+/// One message.
+#[derive(Debug)]
+pub struct Message {
+    pub word: Word,
+    pub text: String,
+    pub descriptor: Option<OwnedFd>,
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Link {
+    socket: OwnedFd,
+}
+
+impl Link {
+    /// Both ends: the keeper's and the engine's.
+    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+        let (socket, other) = socketpair(AddressFamily::Unix, kind, None, flags)?;
+        Ok((Self { socket }, other))
+    }
+
+    /// The end that this process was started with, as its standard input.
+    pub fn inherited() -> io::Result<Self> {
+        Ok(Self { socket: io::stdin().as_fd().try_clone_to_owned()? })
+    }
+
+    /// # Errors
+    /// The other end is gone, or has not read for so long that there is no room.
+    pub fn send(&self, word: Word, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(1 + text.len());
+        bytes.push(word.byte());
+        bytes.extend_from_slice(text.as_bytes());
+        let sent = match fd {
+            Some(descriptor) => fd::send_with_fd(self.socket.as_fd(), &bytes, descriptor),
+            None => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                send(self.socket.as_raw_fd(), &bytes, flags)
+            }
+        }?;
+        assert_eq!(sent, bytes.len(), "a packet goes whole");
+        Ok(())
+    }
+
+    /// The next message, if there is one.
+    ///
+    /// # Errors
+    /// UnexpectedEof: the other end is gone. InvalidData: it speaks another language.
+    pub fn receive(&self) -> io::Result<Option<Message>> {
+        let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+        let mut received = match fd::receive(self.socket.as_fd(), &mut bytes) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            // One that is killed with messages unread leaves a reset.
+            Err(Errno::ECONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            other => other?,
+        };
+        bytes.truncate(received.count);
+        let (first, text) = bytes.split_first().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let word = Word::ALL.into_iter().find(|word| word.byte() == *first);
+        let word = word.ok_or(io::ErrorKind::InvalidData)?;
+        let text = std::str::from_utf8(text).map_err(io::Error::other)?.to_owned();
+        Ok(Some(Message { word, text, descriptor: received.passed.fds[0].take() }))
+    }
+
+    /// The same, waiting for it.
+    ///
+    /// # Errors
+    /// As [`Link::receive`].
+    pub fn wait(&self) -> io::Result<Message> {
+        loop {
+            if let Some(message) = self.receive()? {
+                return Ok(message);
+            }
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Word {
+    const ALL: [Self; 8] = [
+        Self::Config,
+        Self::Hibernate,
+        Self::Control,
+        Self::Metrics,
+        Self::AnvilPid,
+        Self::Go,
+        Self::Ready,
+        Self::Beat,
+    ];
+
+    /// A letter that a trace of system calls shows.
+    fn byte(self) -> u8 {
+        match self {
+            Self::Config => b'c',
+            Self::Hibernate => b'h',
+            Self::Control => b'o',
+            Self::Metrics => b'm',
+            Self::AnvilPid => b'a',
+            Self::Go => b'g',
+            Self::Ready => b'r',
+            Self::Beat => b'b',
+        }
+    }
+}
+
+/// A configuration of many allowed uids fits; a packet is never larger than the socket's buffer.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_whole_in_order_and_with_their_descriptors() {
+        let (keeper, other) = Link::pair().expect("a pair");
+        let engine = Link { socket: other };
+        assert!(engine.receive().expect("open").is_none());
+        keeper.send(Word::Config, "engines = 2\n", None).expect("sent");
+        let file = tempfile::tempfile().expect("a file");
+        keeper.send(Word::Hibernate, "", Some(file.as_fd())).expect("sent");
+        let config = engine.wait().expect("a message");
+        assert_eq!((config.word, config.text.as_str()), (Word::Config, "engines = 2\n"));
+        assert!(config.descriptor.is_none());
+        let socket = engine.wait().expect("a message");
+        assert_eq!((socket.word, socket.descriptor.is_some()), (Word::Hibernate, true));
+        drop(engine);
+        let end = keeper.receive().expect_err("nobody is there");
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        keeper.send(Word::Go, "", None).expect_err("nobody is there");
+    }
+
+    #[test]
+    fn every_word_has_a_letter_of_its_own() {
+        let mut letters = Word::ALL.map(Word::byte);
+        letters.sort_unstable();
+        assert!(letters.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,147 @@
+//! The keeper's loop: signals, sockets at paths, and the processes that do the work.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::engine::EngineKeeper;
+use super::front::FrontKeeper;
+use super::signals::{Asked, Signals};
+use super::sockets::Sockets;
+use crate::config::{Config, ConfigError};
+use crate::log::Logger;
+
+/// What the parent of all looks after. It never reads a client.
+pub struct Keeper<'a> {
+    pub config: Config,
+    pub sockets: Sockets,
+    pub engines: Vec<EngineKeeper>,
+    pub front: Option<FrontKeeper>,
+    pub signals: &'a Signals,
+    pub logger: &'a Logger,
+    /// Reads the configuration anew.
+    pub load: &'a dyn Fn() -> Result<Config, ConfigError>,
+}
+
+impl Keeper<'_> {
+    /// Waits until every engine serves. `false`: told to stop before.
+    ///
+    /// # Errors
+    /// One has ended instead; it has said why.
+    pub fn wait_until_ready(&mut self) -> io::Result<bool> {
+        while !self.engines.iter().all(EngineKeeper::answers) {
+            if self.wait()? == Some(Asked::Stop) {
+                return Ok(false);
+            }
+            for engine in &mut self.engines {
+                engine.hear();
+                if let Some(status) = engine.failure() {
+                    return Err(io::Error::other(format!("an engine has not started: {status}")));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keeps everything running until a signal says that it is over.
+    pub fn keep(mut self) -> io::Result<()> {
+        let mut looked = Instant::now();
+        loop {
+            match self.wait()? {
+                Some(Asked::Stop) => return self.stop(),
+                Some(Asked::Reload) => self.reload(),
+                Some(Asked::Look) | None => {}
+            }
+            for engine in &mut self.engines {
+                engine.hear();
+                engine.look(&self.config, &self.sockets);
+            }
+            if looked.elapsed() >= Duration::from_millis(LOOK_MS.into()) {
+                looked = Instant::now();
+                self.look();
+            }
+        }
+    }
+
+    /// Once a second: what nobody tells us of.
+    fn look(&mut self) {
+        let engines = &self.engines;
+        self.sockets.look(|word, listener| {
+            engines.iter().for_each(|engine| engine.relisten(word, listener));
+        });
+        self.engines.iter_mut().for_each(EngineKeeper::look_at_helper);
+        let others = self.others();
+        if let Some(front) = &mut self.front {
+            front.look(&others);
+        }
+    }
+
+    /// A configuration that cannot be used changes nothing.
+    fn reload(&mut self) {
+        let new = match (self.load)() {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("reload: {error}; the old configuration stays in force");
+                return;
+            }
+        };
+        self.logger.set_level(new.log.level);
+        self.config.take_reloadable(&new);
+        self.engines.iter().for_each(|engine| engine.reload(&new));
+        if let Some(front) = &self.front {
+            front.reload();
+        }
+    }
+
+    /// BYE to everybody. A second signal ends at once.
+    fn stop(mut self) -> io::Result<()> {
+        tracing::info!(event = "stopping", "stopping: BYE to every sleeper");
+        self.sockets.leave_hibernate();
+        let others = self.others();
+        if let Some(front) = &self.front {
+            front.stop(&others);
+        }
+        self.engines.iter().for_each(|engine| engine.signal(Signal::SIGTERM));
+        let mut broken = None;
+        while self.engines.iter().any(EngineKeeper::is_running) {
+            if self.wait()? == Some(Asked::Stop) {
+                tracing::warn!("second signal: ending at once, sleepers are closed without BYE");
+                self.kill_engines();
+                return Ok(());
+            }
+            let ended = self.engines.iter_mut().filter_map(EngineKeeper::ended);
+            broken = ended.filter(|status| !status.success()).last().or(broken);
+        }
+        if let Some(front) = self.front.take() {
+            front.join(&self.others());
+        }
+        match broken {
+            Some(status) => Err(io::Error::other(format!("an engine has ended: {status}"))),
+            None => {
+                tracing::info!(event = "stopped", "stopped");
+                Ok(())
+            }
+        }
+    }
+
+    /// When a start has failed, or nobody wants to wait.
+    pub fn kill_engines(&self) {
+        self.engines.iter().for_each(|engine| engine.signal(Signal::SIGKILL));
+    }
+
+    fn wait(&self) -> io::Result<Option<Asked>> {
+        let links: Vec<BorrowedFd<'_>> =
+            self.engines.iter().filter_map(EngineKeeper::link).collect();
+        self.signals.wait(&links, LOOK_MS)
+    }
+
+    /// Our children but for the front and what it left behind.
+    fn others(&self) -> Vec<u32> {
+        self.engines.iter().flat_map(EngineKeeper::pids).collect()
+    }
+}
+
+/// Between two looks at paths and processes.
+const LOOK_MS: u16 = 1000;
