@@ -9,17 +9,15 @@ use std::thread::Builder;
 
 use crate::control::Service;
 
-/// Binds the endpoint; also says where it is.
+/// Binds the endpoint.
 ///
 /// # Errors
 /// Names the address that cannot be bound.
-pub fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("metrics.listen = {address}: {error}"))
     };
-    let listener = TcpListener::bind(address).map_err(named)?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
+    TcpListener::bind(address).map_err(named)
 }
 
 /// Serves `GET /metrics` until the process ends. Several engines may accept from one endpoint;

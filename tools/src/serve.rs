@@ -6,9 +6,11 @@
 
 mod engine;
 mod front;
+mod given;
 mod helper;
 mod host;
 mod keeper;
+mod notify;
 mod options;
 mod orphans;
 mod pause;
@@ -24,7 +26,9 @@ use crate::log::Logger;
 
 use engine::EngineKeeper;
 use front::FrontKeeper;
+use given::Given;
 use keeper::Keeper;
+use notify::Notifier;
 use sockets::Sockets;
 
 pub use helper::run as run_helper;
@@ -73,14 +77,17 @@ fn serve(
     signals: &Signals,
     logger: &Logger,
 ) -> io::Result<()> {
-    let front = FrontKeeper::open(options, &config)?;
+    let mut given = Given::from_env();
+    let front = FrontKeeper::open(options, &config, &mut given)?;
     if !signals.wait_for_dir(&config.base_dir)? {
         return Ok(());
     }
-    let sockets = Sockets::bind(&config)?;
+    let sockets = Sockets::open(&config, &mut given)?;
+    given.complain();
     let load = || options.load();
+    let (engines, notifier) = (Vec::new(), Notifier::default());
     let mut keeper =
-        Keeper { config, sockets, engines: Vec::new(), front, signals, logger, load: &load };
+        Keeper { config, sockets, engines, front, signals, logger, notifier, load: &load };
     let started = start(&mut keeper, host);
     if !matches!(started, Ok(true)) {
         keeper.kill_engines();
@@ -112,6 +119,7 @@ fn start(keeper: &mut Keeper<'_>, host: &Host) -> io::Result<bool> {
         front.start()?;
         tracing::info!("mail clients connect to {}", front.address());
     }
+    keeper.notifier.ready();
     Ok(true)
 }
 

@@ -70,10 +70,16 @@ impl Place {
         std::fs::set_permissions(&self.path, permissions).map_err(|error| named("chmod", error))?;
         let backlog = Backlog::new(self.backlog as i32)?;
         listen(&listener, backlog).map_err(|errno| named("listen", errno.into()))?;
-        let mark = mark_of(&self.path).ok_or_else(|| {
-            io::Error::other(format!("{}: vanished while it was made", self.path.display()))
-        })?;
-        Ok((listener, mark))
+        Ok((listener, self.mark()?))
+    }
+
+    /// The mark of a socket that is there and was found to be ours.
+    ///
+    /// # Errors
+    /// Nothing is there.
+    pub fn mark(&self) -> io::Result<Mark> {
+        let vanished = || io::Error::other(format!("{}: has vanished", self.path.display()));
+        mark_of(&self.path).ok_or_else(vanished)
     }
 
     /// What is there now; `mark` is what we made there, if we did.

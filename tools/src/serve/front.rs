@@ -22,6 +22,7 @@ use nix::sys::socket::{
 use nix::unistd::{Pid, User, chown};
 
 use super::ServeOptions;
+use super::given::Given;
 use super::orphans;
 use super::pause::Pause;
 use crate::config::Config;
@@ -46,7 +47,11 @@ impl FrontKeeper {
     ///
     /// # Errors
     /// Names what is missing or cannot be bound; the users file is read to see that it can be.
-    pub fn open(options: &ServeOptions, config: &Config) -> io::Result<Option<Self>> {
+    pub fn open(
+        options: &ServeOptions,
+        config: &Config,
+        given: &mut Given,
+    ) -> io::Result<Option<Self>> {
         let Some((maildir, users)) = config.front.maildir.as_ref().zip(config.front.users.as_ref())
         else {
             return Ok(None);
@@ -58,7 +63,10 @@ impl FrontKeeper {
         }
         let user = config.front.user.as_deref().map(user_of).transpose()?;
         make_folder(&config.base_dir, user.as_ref())?;
-        let (clients, address) = listen_at(config.front.listen)?;
+        let (clients, address) = match given.take_tcp(config.front.listen) {
+            Some(listener) => (OwnedFd::from(listener), config.front.listen),
+            None => listen_at(config.front.listen)?,
+        };
         let place = Place {
             path: config.base_dir.join("imap-master"),
             mode: 0o600,

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::engine::EngineKeeper;
 use super::front::FrontKeeper;
+use super::notify::Notifier;
 use super::signals::{Asked, Signals};
 use super::sockets::Sockets;
 use crate::config::{Config, ConfigError};
@@ -21,6 +22,7 @@ pub struct Keeper<'a> {
     pub front: Option<FrontKeeper>,
     pub signals: &'a Signals,
     pub logger: &'a Logger,
+    pub notifier: Notifier,
     /// Reads the configuration anew.
     pub load: &'a dyn Fn() -> Result<Config, ConfigError>,
 }
@@ -76,20 +78,26 @@ impl Keeper<'_> {
         if let Some(front) = &mut self.front {
             front.look(&others);
         }
+        let answering = self.engines.iter().filter(|engine| engine.answers()).count();
+        self.notifier.look(answering, self.engines.len());
     }
 
     /// A configuration that cannot be used changes nothing.
     fn reload(&mut self) {
-        let new = match (self.load)() {
-            Ok(new) => new,
+        self.notifier.reloading();
+        match (self.load)() {
+            Ok(new) => self.take_over(&new),
             Err(error) => {
                 tracing::error!("reload: {error}; the old configuration stays in force");
-                return;
             }
-        };
+        }
+        self.notifier.ready();
+    }
+
+    fn take_over(&mut self, new: &Config) {
         self.logger.set_level(new.log.level);
-        self.config.take_reloadable(&new);
-        self.engines.iter().for_each(|engine| engine.reload(&new));
+        self.config.take_reloadable(new);
+        self.engines.iter().for_each(|engine| engine.reload(new));
         if let Some(front) = &self.front {
             front.reload();
         }
@@ -97,6 +105,7 @@ impl Keeper<'_> {
 
     /// BYE to everybody. A second signal ends at once.
     fn stop(mut self) -> io::Result<()> {
+        self.notifier.stopping();
         tracing::info!(event = "stopping", "stopping: BYE to every sleeper");
         self.sockets.leave_hibernate();
         let others = self.others();

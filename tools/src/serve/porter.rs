@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::given::Given;
 use crate::config::Config;
 use crate::socket::{Finding, Mark, Place, gid_of, uid_of};
 
@@ -11,21 +12,27 @@ pub struct Porter {
     place: Place,
     mark: Mark,
     listener: OwnedFd,
+    /// True exactly when systemd has bound it, whose path it is then.
+    is_given: bool,
     /// True exactly when somebody has been told why the socket is not made again.
     complained: bool,
 }
 
 impl Porter {
-    /// Binds the socket.
+    /// Takes the socket that systemd has bound to this path, or binds it.
     ///
     /// # Errors
     /// Names the path; one that another program listens on is left alone.
-    pub fn bind(place: Place) -> io::Result<Self> {
+    pub fn open(place: Place, given: &mut Given) -> io::Result<Self> {
+        if let Some(listener) = given.take_unix(&place.path)? {
+            let mark = place.mark()?;
+            return Ok(Self { place, mark, listener, is_given: true, complained: false });
+        }
         let (listener, mark) = place.bind().map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => io::Error::new(error.kind(), format!("{error}: {HINT}")),
             _ => error,
         })?;
-        Ok(Self { place, mark, listener, complained: false })
+        Ok(Self { place, mark, listener, is_given: false, complained: false })
     }
 
     /// The socket as it was last made.
@@ -39,7 +46,8 @@ impl Porter {
             Finding::Ours => self.complained = false,
             Finding::Vacant => match self.place.bind() {
                 Ok((listener, mark)) => {
-                    (self.listener, self.mark, self.complained) = (listener, mark, false);
+                    (self.listener, self.mark) = (listener, mark);
+                    (self.is_given, self.complained) = (false, false);
                     let path = self.place.path.display();
                     tracing::info!(
                         event = "socket_recreated",
@@ -63,7 +71,9 @@ impl Porter {
 
     /// Removes the socket, so that nobody waits for us.
     pub fn leave(&self) {
-        self.place.remove(self.mark);
+        if !self.is_given {
+            self.place.remove(self.mark);
+        }
     }
 
     fn complain(&mut self, text: &str) {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::given::Given;
 use super::porter::{Porter, hibernate_place};
 use crate::config::Config;
 use crate::link::Word;
@@ -17,16 +18,24 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// Those that systemd has bound are used, the others are bound.
+    ///
     /// # Errors
     /// One cannot be bound.
-    pub fn bind(config: &Config) -> io::Result<Self> {
-        let hibernate = Porter::bind(hibernate_place(config)?)?;
-        let control = Porter::bind(control::place(config))?;
-        let metrics = config.metrics.listen.map(metrics::bind).transpose()?;
-        if let Some((_, address)) = &metrics {
-            tracing::info!("metrics at http://{address}/metrics");
+    pub fn open(config: &Config, given: &mut Given) -> io::Result<Self> {
+        let hibernate = Porter::open(hibernate_place(config)?, given)?;
+        let control = Porter::open(control::place(config), given)?;
+        let metrics = config.metrics.listen.map(|address| match given.take_tcp(address) {
+            Some(listener) => Ok(listener),
+            None => metrics::bind(address),
+        });
+        let metrics = metrics.transpose()?;
+        if let Some(listener) = &metrics {
+            // Its threads wait in accept.
+            listener.set_nonblocking(false)?;
+            tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
         }
-        Ok(Self { hibernate, control, metrics: metrics.map(|(listener, _)| listener) })
+        Ok(Self { hibernate, control, metrics })
     }
 
     /// Each with the word under which an engine gets it.
