@@ -31,6 +31,9 @@ pub struct Config {
     pub base_dir: PathBuf,
     /// Engine processes that share the hibernate socket and nothing else.
     pub engines: u32,
+    /// Whom engines run as when torpor is started by root; none: root, with two capabilities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     pub hibernate: Hibernate,
     pub sleep: Sleep,
     pub wake: Wake,
@@ -200,6 +203,7 @@ impl Default for Config {
         Self {
             base_dir: BASE_DIR.into(),
             engines: 1,
+            user: None,
             hibernate: Hibernate::default(),
             sleep: Sleep::default(),
             wake: Wake::default(),

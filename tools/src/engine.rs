@@ -7,6 +7,7 @@ mod around;
 mod handoff;
 mod kit;
 mod parts;
+mod privileges;
 mod watch;
 
 use std::io;
@@ -36,6 +37,7 @@ fn start(number: u32) -> io::Result<()> {
     let signals = Signals::block()?;
     let link = Link::inherited()?;
     let kit = Kit::receive(&link)?;
+    privileges::give_up(kit.config.user.as_deref())?;
     let limits = Host::raise().limits(&kit.config);
     let logger = Logger::start(&kit.config.log, LINES_MAX);
     let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate)?;

@@ -19,6 +19,7 @@ impl Config {
         let parts = [
             ("base_dir", reloaded.base_dir != new.base_dir),
             ("engines", reloaded.engines != new.engines),
+            ("user", reloaded.user != new.user),
             ("[hibernate]", reloaded.hibernate != new.hibernate),
             ("[sleep]", reloaded.sleep != new.sleep),
             ("[wake]", reloaded.wake != new.wake),
@@ -37,6 +38,7 @@ impl Config {
         let (hibernate, wake) = (&fixed.hibernate, &fixed.wake);
         self.base_dir = fixed.base_dir;
         self.engines = fixed.engines;
+        self.user = fixed.user;
         self.sleep = Sleep { doze_secs: new.sleep.doze_secs, ..fixed.sleep };
         self.anvil = fixed.anvil;
         self.control = fixed.control;

@@ -5,6 +5,7 @@ mod front;
 mod own;
 mod parts;
 mod place;
+mod privileges;
 mod systemd;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,0 +1,59 @@
+//! What /proc says about an engine's privileges.
+
+use std::os::unix::fs::MetadataExt;
+
+use nix::unistd::Uid;
+
+use crate::parts::Torpor;
+
+/// The words behind a key of a file in /proc/PID.
+fn words(pid: u32, file: &str, key: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let line = line.unwrap_or_else(|| panic!("{key} is missing in {text}"));
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Each thread of it has no more than it needs.
+fn has_little(torpor: &Torpor) -> u32 {
+    let pid = torpor.engine_pids()[0];
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").flatten() {
+        let status = format!("task/{}/status", task.file_name().to_string_lossy());
+        assert_eq!(words(pid, &status, "NoNewPrivs:"), ["1"]);
+        if Uid::effective().is_root() {
+            // CAP_DAC_OVERRIDE (1) and CAP_DAC_READ_SEARCH (2).
+            for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+                assert_eq!(words(pid, &status, set), ["0000000000000006"], "{set} {status}");
+            }
+            assert_eq!(words(pid, &status, "CapInh:"), ["0000000000000000"]);
+        }
+    }
+    pid
+}
+
+#[test]
+fn an_engine_has_only_the_capabilities_that_it_needs() {
+    let torpor = Torpor::start("");
+    let pid = has_little(&torpor);
+    if Uid::effective().is_root() {
+        assert_eq!(words(pid, "limits", "Max core file size")[..2], ["0", "0"]);
+    }
+    let _ann = torpor.hibernate("ann", "s1");
+}
+
+#[test]
+fn an_engine_is_the_user_that_it_was_told_to_be() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let torpor = Torpor::start("user = \"nobody\"\nengines = 2\n");
+    let pid = has_little(&torpor);
+    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("he is everywhere");
+    assert_eq!(words(pid, "status", "Uid:"), [nobody.uid.to_string().as_str(); 4]);
+    assert_eq!(words(pid, "status", "Gid:"), [nobody.gid.to_string().as_str(); 4]);
+    // What is nobody's to look into belongs to root there.
+    let owner = std::fs::metadata(format!("/proc/{pid}/environ")).expect("it lives").uid();
+    assert_eq!(owner, 0, "its memory is open to others of its user");
+    let _ann = torpor.hibernate("ann", "s1");
+    assert_eq!(torpor.json(&["who"])["count"], 1, "they reach each other");
+}
