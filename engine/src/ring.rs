@@ -77,7 +77,8 @@ pub enum Op {
     /// Multishot read of the doorbell.
     ReadDoorbell { token: Token },
     /// Looks, once, at the epoll set, and waits until it has something to tell: the tokens of ready
-    /// items, at most [`ITEMS_MAX`], eight bytes each. An item that is not deleted is told again.
+    /// items, at most [`ITEMS_MAX`], eight bytes each. An item that is not deleted may be told
+    /// again.
     ReadItems { token: Token },
     /// A connection leaves the lobby for place `conn`. No completion.
     SeatConn { passed: Passed, conn: u32 },
@@ -95,7 +96,8 @@ pub enum Op {
     /// first completion; a ring that does not (`more`) ends it after [`CLIENT_RECV_BYTES`].
     RecvClient { token: Token, slot: u32 },
     /// Adds the client to the epoll set (EPOLLIN, EPOLLRDHUP; level-triggered), to be told by this
-    /// token, whether or not it was in. Takes effect at once and completes only when it failed.
+    /// token, whether or not it was in. Takes effect at once and completes only when it failed, or
+    /// when there is something to hear already (EAGAIN).
     AddItem { token: Token, slot: u32 },
     /// Takes the client out of the epoll set, if it is in, at once. No completion.
     DeleteItem { slot: u32 },

@@ -124,7 +124,8 @@ impl Core {
         }
     }
 
-    /// The epoll set has no room for it (a limit of the host): it goes on dozing, and tries again.
+    /// The epoll set has no room for it (a limit of the host), or has found that it has spoken
+    /// already: it goes on dozing, and tries again.
     pub(super) fn sink_refused(&mut self, done: &Completion, out: &mut Actions) {
         assert!(done.result < 0, "a success is not told");
         assert!(!done.more);
@@ -132,7 +133,7 @@ impl Core {
         if planted(Bug::RefusedDeaf) {
             return;
         }
-        self.counters.sinks_refused += 1;
+        self.counters.sinks_refused += u64::from(done.result != -libc::EAGAIN);
         // It may be an old one, and the item that was added since be in.
         self.delete_item(slot, out);
         self.look(slot, out);

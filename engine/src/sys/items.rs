@@ -18,10 +18,12 @@ use crate::ring::ITEMS_MAX;
 use crate::token::Token;
 
 use super::clients::patiently;
+use super::dense::Dense;
 use super::own::own;
 
-/// The set and its number.
+/// The set and its number, and the way for TCP clients that needs no items, where it is asked for.
 pub struct Items {
+    dense: Option<Dense>,
     set: Epoll,
     /// The number of all items. Between two uses it is another name of the set.
     number: OwnedFd,
@@ -36,7 +38,7 @@ impl Items {
     fn above(number_min: RawFd) -> io::Result<Self> {
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let number = own(fcntl(&set.0, FcntlArg::F_DUPFD_CLOEXEC(number_min))?);
-        Ok(Self { set, number })
+        Ok(Self { dense: None, set, number })
     }
 
     /// The set of an engine that has ended, by its descriptor in this process and the number that
@@ -48,7 +50,18 @@ impl Items {
             let why = format!("descriptor {number}, which the items have, is in use");
             return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
         }
-        Ok(Self { set: Epoll(set), number: found })
+        Ok(Self { dense: None, set: Epoll(set), number: found })
+    }
+
+    /// From now on TCP clients are armed in this way, and their events are told through the set.
+    pub fn use_dense(&mut self, dense: Dense) -> io::Result<()> {
+        let bell = EpollEvent::new(EpollFlags::EPOLLIN, BELL);
+        match self.set.add(dense.bell(), bell) {
+            // An engine before this one has done so.
+            Ok(()) | Err(Errno::EEXIST) => self.dense = Some(dense),
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
     }
 
     /// The set, for a child process to inherit, and for the ring to look at.
@@ -63,8 +76,14 @@ impl Items {
 
     /// Adds a client, to be told by this token; one that is in, since an engine that was killed
     /// has added it, is told by this token from now on. ENOSPC: fs.epoll.max_user_watches is
-    /// reached.
+    /// reached. EAGAIN: there is something to hear already.
     pub fn add(&mut self, client: BorrowedFd, token: Token) -> Result<(), Errno> {
+        match self.dense.as_ref().map(|dense| dense.add(client, token)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(Errno::EAGAIN)) => return Err(Errno::EAGAIN),
+            // It is not TCP, or there is none of this way.
+            Some(Err(_)) | None => {}
+        }
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP, token.bits());
         self.under_number(client, |set, number| match set.add(number, event) {
             Err(Errno::EEXIST) => set.modify(number, &mut event),
@@ -73,7 +92,10 @@ impl Items {
     }
 
     /// Takes a client out, if it is in. (EPERM: a file of a kind that epoll never takes.)
-    pub fn delete(&mut self, client: BorrowedFd) {
+    pub fn delete(&mut self, client: BorrowedFd, slot: u32) {
+        if self.dense.as_ref().is_some_and(|dense| dense.delete(client, slot)) {
+            return;
+        }
         patiently(|| match self.under_number(client, |set, number| set.delete(number)) {
             Err(Errno::ENOENT | Errno::EPERM) => Ok(()),
             result => Ok(result?),
@@ -84,10 +106,25 @@ impl Items {
     pub fn ready(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); ITEMS_MAX];
         let count = self.set.wait(&mut events, EpollTimeout::ZERO)?;
-        for event in &events[..count] {
-            out.extend_from_slice(&event.data().to_ne_bytes());
-        }
+        self.tell(events[..count].iter().map(EpollEvent::data), out);
         Ok(())
+    }
+
+    /// Appends the tokens of events, at most [`ITEMS_MAX`]; what is left over is told again.
+    pub fn tell(&self, events: impl Iterator<Item = u64>, out: &mut Vec<u8>) {
+        let (mut count, mut has_rung) = (0, false);
+        for data in events {
+            match data {
+                BELL => has_rung = true,
+                bits => {
+                    out.extend_from_slice(&bits.to_ne_bytes());
+                    count += 1;
+                }
+            }
+        }
+        if let (true, Some(dense)) = (has_rung, &self.dense) {
+            dense.drain(ITEMS_MAX - count, out);
+        }
     }
 
     fn under_number<T>(
@@ -104,6 +141,8 @@ impl Items {
 
 /// Above what a process opens when it starts, so that the number is free in an heir.
 const NUMBER_MIN: RawFd = 200;
+/// What the set says when dense sleepers have stirred: no token is zero.
+const BELL: u64 = 0;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! Everything here is mechanism. What is done to whom and when is the core's business; what
 //! comes in and goes out are the plain values of [`crate::ring`].
 
+pub mod dense;
 pub mod handle;
 pub mod items;
 pub mod lasting;

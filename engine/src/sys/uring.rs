@@ -4,6 +4,7 @@
 //! none. Memory that an operation names stays where it is until its terminal completion.
 
 mod arrive;
+mod at_once;
 mod depart;
 mod done;
 mod memory;
@@ -11,14 +12,14 @@ mod memory;
 mod tests;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
 use io_uring::IoUring;
 use io_uring::types::{SubmitArgs, Timespec};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::limits::Limits;
 use crate::ring::{ITEMS_MAX, Inbox, Op, Passed, Ring};
@@ -144,64 +145,6 @@ impl KernelRing {
             set_user_timeout(&client, self.vanish_timeout_ms);
         }
         self.clients.seat(slot, client);
-    }
-
-    /// A send to a client in the vault is done on the vault's ring, with the next enter.
-    fn send_kept(&mut self, op: &Op, text: &[u8]) -> bool {
-        let Op::SendClient { token, slot, text: span } = *op else { return false };
-        if !self.clients.are_kept() {
-            return false;
-        }
-        let place = self.memory.texts.keep(token.index(), slot, span.of(text));
-        self.clients.send(token, slot, place, span.count);
-        true
-    }
-
-    fn flush(&mut self) {
-        let Self { clients, memory, done, .. } = self;
-        clients.flush(|token, result| {
-            done.push(token, result);
-            memory.texts.sent(token.index())
-        });
-    }
-
-    /// What needs no kernel request: done on the spot. Closing takes as long here as it would in
-    /// the ring, and an owned descriptor cannot leak on the way.
-    fn at_once(&mut self, op: &Op) -> bool {
-        match *op {
-            Op::SeatConn { passed, conn } => self.conns.seat(conn, self.lobby.leave(passed)),
-            Op::SeatClient { passed, slot } => {
-                let client = self.lobby.leave(passed);
-                self.seat(slot, client);
-            }
-            Op::Drop { passed } => drop(self.lobby.leave(passed)),
-            Op::AddItem { token, slot } => {
-                let added = self.clients.lend(slot, |client| self.items.add(client, token));
-                if let Err(errno) = added {
-                    self.done.push(token, -(errno as i32));
-                }
-            }
-            Op::DeleteItem { slot } => {
-                self.clients.lend(slot, |client| self.items.delete(client));
-            }
-            Op::CloseConn { token, conn } => {
-                drop(self.conns.unseat(conn));
-                self.done.push(token, 0);
-            }
-            Op::CloseClient { token, slot } => {
-                self.clients.close(slot);
-                self.done.push(token, 0);
-            }
-            Op::ShutClient { token, slot } => {
-                let client = self.clients.unseat(slot);
-                // Fails only when the peer has ended the connection: nobody can revive that.
-                let result = shutdown(client.as_raw_fd(), Shutdown::Both);
-                self.clients.release(slot);
-                self.done.push(token, result.map_or_else(|errno| -(errno as i32), |()| 0));
-            }
-            _ => return false,
-        }
-        true
     }
 }
 

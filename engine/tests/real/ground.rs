@@ -39,6 +39,16 @@ impl Engine {
 
     /// The same with knobs.
     pub fn with(slots_max: u32, in_vault: bool, knobs: Knobs) -> Self {
+        Self::over(slots_max, in_vault, knobs, |_| {})
+    }
+
+    /// The same with what lasts as it was prepared.
+    pub fn over(
+        slots_max: u32,
+        in_vault: bool,
+        knobs: Knobs,
+        prepare: impl FnOnce(&mut Lasting),
+    ) -> Self {
         let name = format!("torpor-real-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(name).unwrap();
         let listener = UnixListener::bind_addr(&address).unwrap();
@@ -57,8 +67,9 @@ impl Engine {
             true => Lasting::create(&limits),
             false => Lasting::create_numbered(),
         };
-        let ring =
-            KernelRing::new(&limits, lasting.unwrap(), listener.into(), watch, doorbell()).unwrap();
+        let mut lasting = lasting.unwrap();
+        prepare(&mut lasting);
+        let ring = KernelRing::new(&limits, lasting, listener.into(), watch, doorbell()).unwrap();
         let core = Core::new(&limits, Knobs { late_change_ms: 0, ..knobs }, 7);
         let driver = Driver::new(core, ring, Master::default(), watcher, Clerk::default());
         let driver = driver.unwrap();

@@ -11,22 +11,40 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
 use torpor_engine::command::Command;
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::sys::dense::Dense;
 use torpor_handoff::message::Outcome;
 
 use ground::{Engine, descriptors, line};
 
 #[test]
 fn clients_sleep_and_wake_in_the_vault() {
-    alone(|home| life(home, true));
+    alone(|home| life(home, Engine::new(16, true)));
+}
+
+/// Through the epoll set, and without so much as an item where root may load programs.
+#[test]
+fn clients_sleep_and_wake_sunk_and_dense() {
+    let knobs = || Knobs { doze_ms: 0, ..Knobs::default() };
+    alone(|home| life(home, Engine::with(16, true, knobs())));
+    alone(|home| {
+        let dense = Dense::create(16);
+        assert!(dense.is_ok() || !geteuid().is_root(), "root may load programs");
+        let Ok(dense) = dense else { return };
+        let engine = Engine::over(16, true, knobs(), |lasting| {
+            lasting.items.use_dense(dense).unwrap();
+        });
+        life(home, engine);
+    });
 }
 
 /// As on kernels that cannot have a vault.
 #[test]
 fn clients_sleep_and_wake_behind_their_numbers() {
-    alone(|home| life(home, false));
+    alone(|home| life(home, Engine::new(16, false)));
 }
 
 /// Five thousand sleepers: neither asleep nor after an answer or a wake do they have numbers.
@@ -101,8 +119,7 @@ fn alone(act: impl Fn(&Path)) {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
-fn life(home: &Path, in_vault: bool) {
-    let mut engine = Engine::new(16, in_vault);
+fn life(home: &Path, mut engine: Engine) {
     let mut done = engine.hibernate(home, true);
     let mut mail = engine.hibernate(home, true);
     let mut bare = engine.hibernate(home, false);

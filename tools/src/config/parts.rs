@@ -60,6 +60,8 @@ pub struct Sleep {
     pub doze_secs: u32,
     /// Clients that have one at once.
     pub dozers_max: u32,
+    /// TCP clients sleep without an item of the epoll set; takes CAP_BPF and CAP_PERFMON.
+    pub dense: bool,
     /// Mailboxes watched at once; none: one for each slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailboxes_max: Option<u32>,
@@ -179,6 +181,7 @@ impl Default for Sleep {
             cold_dir: None,
             doze_secs: 30,
             dozers_max: 4096,
+            dense: false,
             mailboxes_max: None,
             sends_in_flight_max: 1024,
             vanish_timeout_ms: 0,

@@ -28,7 +28,7 @@ fn an_event_is_told_until_its_item_is_deleted() {
     assert_eq!(ready(&items), []);
     client.write_all(b"DONE\r\n").expect("sent");
     assert_eq!([ready(&items), ready(&items)], [[token(7)], [token(7)]], "level-triggered");
-    items.delete(ours.as_fd());
+    items.delete(ours.as_fd(), 7);
     assert_eq!(ready(&items), []);
     items.add(ours.as_fd(), token(9)).expect("added anew");
     assert_eq!(ready(&items), [token(9)], "what came in between is told");
@@ -55,7 +55,7 @@ fn an_end_of_either_kind_is_told() {
     client.shutdown(std::net::Shutdown::Write).expect("half an end");
     assert_eq!(ready(&items), [token(1)]);
     let (other, client) = UnixStream::pair().expect("a pair");
-    items.delete(ours.as_fd());
+    items.delete(ours.as_fd(), 7);
     items.add(other.as_fd(), token(2)).expect("added");
     drop(client);
     assert_eq!(ready(&items), [token(2)]);
@@ -76,6 +76,6 @@ fn an_heir_deletes_what_the_dead_have_added() {
     let mut heir = Items::inherit(set, number).expect("its number is free");
     client.write_all(b"x").expect("sent");
     assert_eq!(ready(&heir), [token(7)]);
-    heir.delete(ours.as_fd());
+    heir.delete(ours.as_fd(), 7);
     assert_eq!(ready(&heir), []);
 }

@@ -80,9 +80,9 @@ impl KernelRing {
             self.events.clear();
             let count = completion.result as usize * EVENT_BYTES;
             self.memory.events.read(0, count, &mut self.events);
-            for event in self.events.chunks_exact(EVENT_BYTES) {
-                bytes.extend_from_slice(&event[EVENT_DATA_AT..][..size_of::<u64>()]);
-            }
+            let data = |event: &[u8]| event[EVENT_DATA_AT..].first_chunk().copied();
+            let events = self.events.chunks_exact(EVENT_BYTES).filter_map(data);
+            self.items.tell(events.map(u64::from_ne_bytes), bytes);
         } else if let Err(error) = self.items.ready(bytes) {
             completion.result = -error.raw_os_error().unwrap_or(libc::EIO);
             return;

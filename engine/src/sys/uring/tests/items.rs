@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::ring::{Op, Ring};
+use crate::sys::dense::Dense;
 use crate::sys::setup::Abilities;
 use crate::token::{Kind, Token};
 
@@ -64,4 +65,37 @@ fn an_item_that_is_refused_says_so_and_may_be_deleted() {
     assert_eq!((done.token, done.result), (token(Kind::Item, 0), -libc::EPERM));
     rig.push(Op::DeleteItem { slot: 0 });
     assert!(rig.turn(0).is_empty());
+}
+
+/// Two sleepers without items and one with, since it is not TCP, told through one look.
+#[test]
+fn dense_sleepers_are_told_through_the_same_set() {
+    let Ok(dense) = Dense::create(16) else {
+        assert!(!nix::unistd::geteuid().is_root(), "root may load programs");
+        return;
+    };
+    let abilities = Abilities::look().unwrap();
+    let mut rig = Rig::over(abilities, |lasting| lasting.items.use_dense(dense).unwrap());
+    let ((first, mut client), (second, _quiet), (third, mut other)) = (tcp(), tcp(), unix());
+    for (slot, ours) in (3..).zip([first, second, third]) {
+        rig.ring.seat_client(slot, ours);
+        rig.push(Op::AddItem { token: token(Kind::Item, slot), slot });
+    }
+    let look = token(Kind::Items, 0);
+    rig.push(Op::ReadItems { token: look });
+    assert!(rig.turn(20).is_empty(), "nobody has spoken");
+    client.write_all(b"DONE\r\n").unwrap();
+    assert_eq!(told(&rig.one().1), [token(Kind::Item, 3)]);
+    rig.push(Op::DeleteItem { slot: 3 });
+    rig.push(Op::ReadItems { token: look });
+    assert!(rig.turn(20).is_empty(), "told once");
+    rig.receive(3);
+    assert_eq!(rig.one().1, b"DONE\r\n");
+    other.write_all(b"DONE\r\n").unwrap();
+    assert_eq!(told(&rig.one().1), [token(Kind::Item, 5)]);
+    // What is there before it is armed is not waited for.
+    client.write_all(b"x").unwrap();
+    rig.push(Op::AddItem { token: token(Kind::Item, 3), slot: 3 });
+    let (done, _) = rig.one();
+    assert_eq!((done.token, done.result), (token(Kind::Item, 3), -libc::EAGAIN));
 }

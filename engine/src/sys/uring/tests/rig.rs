@@ -36,6 +36,11 @@ impl Rig {
 
     /// As on kernels that can do less.
     pub fn with(abilities: Abilities) -> Self {
+        Self::over(abilities, |_| {})
+    }
+
+    /// With what lasts as it was prepared.
+    pub fn over(abilities: Abilities, prepare: impl FnOnce(&mut Lasting)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("torpor-ring-{}-{number}", std::process::id());
@@ -47,7 +52,8 @@ impl Rig {
         let doorbell = bell.as_fd().try_clone_to_owned().expect("dup");
         let limits =
             Limits { slots_max: 16, conns_max: 4, sends_in_flight_max: 8, ..Limits::default() };
-        let lasting = Lasting::create(&limits).expect("a vault");
+        let mut lasting = Lasting::create(&limits).expect("a vault");
+        prepare(&mut lasting);
         let ring = KernelRing::with_abilities(
             &limits,
             lasting,
