@@ -174,9 +174,15 @@ impl Torpor {
 impl Drop for Torpor {
     fn drop(&mut self) {
         let child = self.child.get_mut();
+        let path = format!("/proc/{0}/task/{0}/children", child.id());
+        let engines = std::fs::read_to_string(path).unwrap_or_default();
         // It may have ended already.
         let _ = child.kill();
         let _ = child.wait();
+        // An engine goes on without its keeper.
+        for engine in engines.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(engine), Signal::SIGKILL);
+        }
     }
 }
 
