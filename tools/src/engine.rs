@@ -13,6 +13,8 @@ mod watch;
 use std::io;
 use std::process::ExitCode;
 
+use torpor_engine::sys::dense::Dense;
+
 use crate::link::{Link, Word};
 use crate::log::Logger;
 use crate::serve::{Host, Signals};
@@ -37,10 +39,12 @@ fn start(number: u32) -> io::Result<()> {
     let signals = Signals::block()?;
     let link = Link::inherited()?;
     let kit = Kit::receive(&link)?;
-    privileges::give_up(kit.config.user.as_deref())?;
     let limits = Host::raise().limits(&kit.config);
+    // Loading its programs takes more than an engine keeps.
+    let dense = kit.config.sleep.dense.then(|| Dense::create(limits.slots_max));
+    privileges::give_up(kit.config.user.as_deref())?;
     let logger = Logger::start(&kit.config.log, LINES_MAX);
-    let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate)?;
+    let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate, dense)?;
     let place = around::Place { number, anvil_pid: kit.anvil_pid, limits };
     let around = Around::start(&kit.config, &parts.ends, place, kit.listeners, &logger)?;
     link.send(Word::Ready, "", None)?;

@@ -51,8 +51,13 @@ impl Listening {
 type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
 
 impl Parts {
-    /// Starts all of it for the clients that come to `listener`.
-    pub fn bring_up(config: &Config, limits: &Limits, listener: OwnedFd) -> io::Result<Self> {
+    /// Starts all of it for the clients that come to `listener`; `dense` if that was asked for.
+    pub fn bring_up(
+        config: &Config,
+        limits: &Limits,
+        listener: OwnedFd,
+        dense: Option<io::Result<Dense>>,
+    ) -> io::Result<Self> {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
         let handoff = HandoffThread::start(config, again()?)?;
@@ -62,8 +67,8 @@ impl Parts {
         let (listeners, taken) = bounded(LISTENERS_MAX);
         let listening = Listening { listeners, bell };
         let mut lasting = Lasting::create(limits)?;
-        if config.sleep.dense {
-            use_dense(&mut lasting, limits);
+        if let Some(dense) = dense {
+            use_dense(&mut lasting, dense);
         }
         let mut ring = KernelRing::new(limits, lasting, listener, watch, again()?)?;
         ring.set_vanish_timeout_ms(config.sleep.vanish_timeout_ms);
@@ -84,8 +89,7 @@ impl Parts {
 }
 
 /// Without the privilege, or on a kernel that cannot, sleepers get items as always.
-fn use_dense(lasting: &mut Lasting, limits: &Limits) {
-    let dense = Dense::create(limits.slots_max);
+fn use_dense(lasting: &mut Lasting, dense: io::Result<Dense>) {
     if let Err(error) = dense.and_then(|dense| lasting.items.use_dense(dense)) {
         tracing::warn!("sleep.dense: {error}; sleepers cost 222 bytes more each");
     }

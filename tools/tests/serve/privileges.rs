@@ -57,3 +57,20 @@ fn an_engine_is_the_user_that_it_was_told_to_be() {
     let _ann = torpor.hibernate("ann", "s1");
     assert_eq!(torpor.json(&["who"])["count"], 1, "they reach each other");
 }
+
+/// They were loaded while it still could.
+#[test]
+fn an_engine_uses_programs_that_it_could_not_load() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let torpor = Torpor::start("user = \"nobody\"\n[sleep]\ndense = true\ndoze_secs = 0\n");
+    let pid = has_little(&torpor);
+    let numbers = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
+    let links = numbers.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let programs = links.filter(|link| link.to_string_lossy().contains("bpf-prog"));
+    assert_eq!(programs.count(), 2, "{}", torpor.log());
+    let _ann = torpor.hibernate("ann", "s1");
+    assert_eq!(torpor.json(&["stats"])["counters"]["sunk"], 1);
+    assert!(!torpor.log().contains("sleep.dense"), "{}", torpor.log());
+}
