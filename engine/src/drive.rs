@@ -97,7 +97,9 @@ where
         self.actions.clear();
         self.core.step(&mut self.inbox, clock(), &mut self.actions);
         self.act()?;
-        self.desk.counters(self.core.counters());
+        let mut counters = *self.core.counters();
+        self.ring.count(&mut counters);
+        self.desk.counters(&counters);
         Ok(self.stopped)
     }
 

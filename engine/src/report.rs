@@ -159,4 +159,9 @@ pub struct Counters {
     pub sinks: u64,
     pub stirs: u64,
     pub sinks_refused: u64,
+    /// Gauge: of the sunk, those who need no item. Then their events for which there was no room,
+    /// and the stirs that nothing but a sweep has found.
+    pub dense: u64,
+    pub dense_lost: u64,
+    pub dense_found: u64,
 }

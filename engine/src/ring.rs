@@ -9,6 +9,7 @@ use std::io;
 use torpor_handoff::message::{Exited, Reply};
 
 use crate::command::Command;
+use crate::report::Counters;
 use crate::token::Token;
 use crate::watch::{Adopted, WATCHES_PER_NOTIFY_MAX};
 
@@ -225,6 +226,9 @@ pub trait Ring {
 
     /// Takes a kept notify descriptor out; nothing may be in flight on it.
     fn unseat_notify(&mut self, slot: u32) -> Self::Descriptor;
+
+    /// Writes what this ring counts, and the core knows nothing of.
+    fn count(&self, _counters: &mut Counters) {}
 }
 
 /// Completions in one batch at most.

@@ -119,6 +119,14 @@ impl Clients {
         }
     }
 
+    /// True exactly when somebody is there.
+    pub fn is_seated(&self, slot: u32) -> bool {
+        match self {
+            Self::Numbered(seats) => seats.is_taken(slot),
+            Self::Kept(kept) => kept.seats.is_taken(slot),
+        }
+    }
+
     /// Lends a client's descriptor for a syscall.
     pub fn lend<T>(&self, slot: u32, act: impl FnOnce(BorrowedFd) -> T) -> T {
         match self {

@@ -6,12 +6,15 @@
 //! record, turn the record from armed to told (once), and put the slot into a ring buffer. So a
 //! sleeper costs the kernel nothing beyond its socket, where an epoll item costs 222 bytes.
 //!
+//! What finds no room in the ring buffer is counted, and found by a sweep (`dense/sweep.rs`).
+//!
 //! Loading the programs takes CAP_BPF and CAP_PERFMON; using them takes the two maps' descriptors
 //! alone, which an engine without capabilities may inherit. A socket that is not TCP is refused.
 
 mod bpf;
 mod btf;
 mod program;
+mod sweep;
 mod window;
 
 use std::io;
@@ -24,6 +27,7 @@ use socket2::SockRef;
 use crate::token::Token;
 
 use super::own::own;
+use sweep::Sweep;
 use window::Window;
 
 /// Both maps, and the programs for as long as somebody here has them.
@@ -37,6 +41,9 @@ pub struct Dense {
     events_map: OwnedFd,
     events_bytes: usize,
     slots: u32,
+    /// Clients that are armed here or have been told of.
+    sleepers: u32,
+    sweep: Sweep,
     /// The keeper's: programs and what fastens them. They end with the last of these.
     _programs: Vec<OwnedFd>,
 }
@@ -47,11 +54,12 @@ impl Dense {
     pub fn create(slots: u32) -> io::Result<Self> {
         assert!(slots > 0, "nobody sleeps");
         let events_bytes = events_bytes(slots);
-        let records_map = bpf::array(slots, RECORD_BYTES as u32)?;
+        // One more, to count in.
+        let records_map = bpf::array(slots + 1, RECORD_BYTES as u32)?;
         let events_map = bpf::ring_buffer(events_bytes as u32)?;
         let btf = btf::Btf::of_kernel()?;
         let maps = (records_map.as_raw_fd(), events_map.as_raw_fd());
-        let code = program::code(btf.tag_offset()?, maps.0, maps.1);
+        let code = program::code(btf.tag_offset()?, slots, maps.0, maps.1);
         let mut programs = Vec::new();
         for tracepoint in ["btf_trace_sk_data_ready", "btf_trace_inet_sock_set_state"] {
             let program = bpf::load(&code, btf.tracepoint(tracepoint)?)?;
@@ -74,7 +82,9 @@ impl Dense {
         programs: Vec<OwnedFd>,
     ) -> io::Result<Self> {
         let events_bytes = events_bytes(slots);
-        let records = Window::new(&records_map, 0, slots as usize * RECORD_BYTES)?;
+        let records = Window::new(&records_map, 0, (slots as usize + 1) * RECORD_BYTES)?;
+        let is_armed = |slot: &u32| records.get(*slot as usize * RECORD_BYTES + STATE_AT) != OFF;
+        let sleepers = (0..slots).filter(is_armed).count() as u32;
         let consumed = Window::new(&events_map, 0, PAGE_BYTES)?;
         // The kernel maps the events twice in a row, so that none is ever cut in two.
         let events = Window::read_only(&events_map, PAGE_BYTES, PAGE_BYTES + 2 * events_bytes)?;
@@ -86,8 +96,15 @@ impl Dense {
             events_map,
             events_bytes,
             slots,
+            sleepers,
+            sweep: Sweep::new()?,
             _programs: programs,
         })
+    }
+
+    /// How many clients need no item.
+    pub fn sleepers(&self) -> u32 {
+        self.sleepers
     }
 
     /// Readable while there are events.
@@ -102,20 +119,21 @@ impl Dense {
 
     /// Arms a client, to be told by this token, once. EAGAIN: there is something to hear already.
     /// EOPNOTSUPP and the like: not TCP.
-    pub fn add(&self, client: BorrowedFd, token: Token) -> Result<(), Errno> {
+    pub fn add(&mut self, client: BorrowedFd, token: Token) -> Result<(), Errno> {
         assert!(token.index() < self.slots, "slot {} is none", token.index());
         let at = token.index() as usize * RECORD_BYTES;
         let socket = SockRef::from(&client);
         let cookie = socket.cookie().map_err(errno)?;
-        self.records.set(at + STATE_AT, OFF);
+        self.count_out(at);
         self.records.set(at + COOKIE_AT, cookie);
         self.records.set(at + TOKEN_AT, token.bits());
         self.records.set(at + STATE_AT, ARMED);
+        self.sleepers += 1;
         let tagged = socket.set_tcp_notsent_lowat(TAG | token.index()).map_err(errno);
         // What came before the tag was seen by nobody.
-        let quiet = tagged.and_then(|()| match peek(client) {
-            Err(Errno::EAGAIN) => Ok(()),
-            _ => Err(Errno::EAGAIN),
+        let quiet = tagged.and_then(|()| match has_something(client) {
+            true => Err(Errno::EAGAIN),
+            false => Ok(()),
         });
         if quiet.is_err() {
             self.forget(client, at);
@@ -124,7 +142,7 @@ impl Dense {
     }
 
     /// Disarms a client. `false`: it is not armed here.
-    pub fn delete(&self, client: BorrowedFd, slot: u32) -> bool {
+    pub fn delete(&mut self, client: BorrowedFd, slot: u32) -> bool {
         assert!(slot < self.slots, "slot {slot} is none");
         let at = slot as usize * RECORD_BYTES;
         let cookie = SockRef::from(&client).cookie();
@@ -135,19 +153,23 @@ impl Dense {
         is_armed
     }
 
-    fn forget(&self, client: BorrowedFd, at: usize) {
-        self.records.set(at + STATE_AT, OFF);
+    fn forget(&mut self, client: BorrowedFd, at: usize) {
+        self.count_out(at);
         self.records.set(at + COOKIE_AT, NOBODY);
         // Zero is the system's default. It fails where the connection has ended, or is not TCP.
         let _ = SockRef::from(&client).set_tcp_notsent_lowat(0);
     }
 
+    /// From now on nothing is said of this record.
+    fn count_out(&mut self, at: usize) {
+        self.sleepers -= u32::from(self.records.get(at + STATE_AT) != OFF);
+        self.records.set(at + STATE_AT, OFF);
+    }
+
     /// Appends the tokens of those who were told of, at most as many.
-    pub fn drain(&self, most: usize, out: &mut Vec<u8>) {
-        let first = out.len();
+    pub fn drain(&mut self, most: usize, out: &mut Vec<u8>) {
         let mut position = self.consumed.get(0);
         let end = self.events.get(0);
-        let was_crowded = end - position > self.events_bytes as u64 / 2;
         for _ in 0..most {
             if position == end {
                 break;
@@ -161,28 +183,32 @@ impl Dense {
             position += EVENT_BYTES as u64;
             self.consumed.set(0, position);
         }
-        // An event for which there was no room has left its record told, and nobody knows.
-        if was_crowded {
-            let room = most - (out.len() - first) / size_of::<u64>();
-            (0..self.slots).filter(|slot| self.is_told(*slot)).take(room).for_each(|slot| {
-                self.tell(slot, out);
-            });
-        }
+        // Events have been lost since: whoever they were about is looked for.
+        self.sweep.hurry(self.lost());
     }
 
-    fn is_told(&self, slot: u32) -> bool {
-        self.records.get(slot as usize * RECORD_BYTES + STATE_AT) == TOLD
+    fn state(&self, slot: u32) -> u64 {
+        self.records.get(slot as usize * RECORD_BYTES + STATE_AT)
     }
 
     fn tell(&self, slot: u32, out: &mut Vec<u8>) {
-        if slot < self.slots && self.is_told(slot) {
-            let token = self.records.get(slot as usize * RECORD_BYTES + TOKEN_AT);
-            out.extend_from_slice(&token.to_ne_bytes());
+        if slot < self.slots && self.state(slot) == TOLD {
+            self.name(slot, out);
         }
+    }
+
+    fn name(&self, slot: u32, out: &mut Vec<u8>) {
+        let token = self.records.get(slot as usize * RECORD_BYTES + TOKEN_AT);
+        out.extend_from_slice(&token.to_ne_bytes());
     }
 }
 
-/// An end is something to hear, too.
+/// True exactly when there is something to hear of this client.
+pub fn has_something(client: BorrowedFd) -> bool {
+    peek(client) != Err(Errno::EAGAIN)
+}
+
+/// What there is to hear, without taking it. An end is something to hear, too.
 fn peek(client: BorrowedFd) -> Result<usize, Errno> {
     recv(client.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
 }

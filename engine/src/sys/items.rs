@@ -55,12 +55,14 @@ impl Items {
 
     /// From now on TCP clients are armed in this way, and their events are told through the set.
     pub fn use_dense(&mut self, dense: Dense) -> io::Result<()> {
-        let bell = EpollEvent::new(EpollFlags::EPOLLIN, BELL);
-        match self.set.add(dense.bell(), bell) {
-            // An engine before this one has done so.
-            Ok(()) | Err(Errno::EEXIST) => self.dense = Some(dense),
-            Err(errno) => return Err(errno.into()),
+        for (source, data) in [(dense.bell(), BELL), (dense.sweep_timer(), SWEEP)] {
+            match self.set.add(source, EpollEvent::new(EpollFlags::EPOLLIN, data)) {
+                // An engine before this one has done so.
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
+        self.dense = Some(dense);
         Ok(())
     }
 
@@ -78,7 +80,7 @@ impl Items {
     /// has added it, is told by this token from now on. ENOSPC: fs.epoll.max_user_watches is
     /// reached. EAGAIN: there is something to hear already.
     pub fn add(&mut self, client: BorrowedFd, token: Token) -> Result<(), Errno> {
-        match self.dense.as_ref().map(|dense| dense.add(client, token)) {
+        match self.dense.as_mut().map(|dense| dense.add(client, token)) {
             Some(Ok(())) => return Ok(()),
             Some(Err(Errno::EAGAIN)) => return Err(Errno::EAGAIN),
             // It is not TCP, or there is none of this way.
@@ -93,7 +95,7 @@ impl Items {
 
     /// Takes a client out, if it is in. (EPERM: a file of a kind that epoll never takes.)
     pub fn delete(&mut self, client: BorrowedFd, slot: u32) {
-        if self.dense.as_ref().is_some_and(|dense| dense.delete(client, slot)) {
+        if self.dense.as_mut().is_some_and(|dense| dense.delete(client, slot)) {
             return;
         }
         patiently(|| match self.under_number(client, |set, number| set.delete(number)) {
@@ -103,28 +105,43 @@ impl Items {
     }
 
     /// Tokens of what is ready, without waiting; for kernels whose rings cannot look themselves.
-    pub fn ready(&self, out: &mut Vec<u8>) -> io::Result<()> {
+    pub fn ready(&mut self, is_audible: impl Fn(u32) -> bool, out: &mut Vec<u8>) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); ITEMS_MAX];
         let count = self.set.wait(&mut events, EpollTimeout::ZERO)?;
-        self.tell(events[..count].iter().map(EpollEvent::data), out);
+        self.tell(events[..count].iter().map(EpollEvent::data), is_audible, out);
         Ok(())
     }
 
     /// Appends the tokens of events, at most [`ITEMS_MAX`]; what is left over is told again.
-    pub fn tell(&self, events: impl Iterator<Item = u64>, out: &mut Vec<u8>) {
-        let (mut count, mut has_rung) = (0, false);
+    /// `is_audible`: the client in a slot has something to hear.
+    pub fn tell(
+        &mut self,
+        events: impl Iterator<Item = u64>,
+        is_audible: impl Fn(u32) -> bool,
+        out: &mut Vec<u8>,
+    ) {
+        let first = out.len();
+        let (mut has_rung, mut is_due) = (false, false);
         for data in events {
             match data {
                 BELL => has_rung = true,
-                bits => {
-                    out.extend_from_slice(&bits.to_ne_bytes());
-                    count += 1;
-                }
+                SWEEP => is_due = true,
+                bits => out.extend_from_slice(&bits.to_ne_bytes()),
             }
         }
-        if let (true, Some(dense)) = (has_rung, &self.dense) {
-            dense.drain(ITEMS_MAX - count, out);
+        let Some(dense) = &mut self.dense else { return };
+        let room = |out: &Vec<u8>| ITEMS_MAX - (out.len() - first) / size_of::<u64>();
+        if has_rung {
+            dense.drain(room(out), out);
         }
+        if is_due {
+            dense.sweep(room(out), is_audible, out);
+        }
+    }
+
+    /// The way that needs no items, if it is used.
+    pub fn dense(&self) -> Option<&Dense> {
+        self.dense.as_ref()
     }
 
     fn under_number<T>(
@@ -141,8 +158,10 @@ impl Items {
 
 /// Above what a process opens when it starts, so that the number is free in an heir.
 const NUMBER_MIN: RawFd = 200;
-/// What the set says when dense sleepers have stirred: no token is zero.
+/// What the set says when dense sleepers have stirred, and when they are to be swept: no token is
+/// of kind zero.
 const BELL: u64 = 0;
+const SWEEP: u64 = 1;
 
 #[cfg(test)]
 mod tests;

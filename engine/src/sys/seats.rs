@@ -50,6 +50,11 @@ impl<Owner> Seats<Owner> {
         owner.unwrap_or_else(|| panic!("{} {place} is empty", self.what))
     }
 
+    /// True exactly when somebody is there.
+    pub fn is_taken(&self, place: u32) -> bool {
+        self.seats.get(place as usize).is_some_and(|seat| seat.owner.is_some())
+    }
+
     /// Nobody may be there.
     pub fn assert_empty(&self, place: u32) {
         assert!(self.seats[place as usize].owner.is_none(), "{} {place} is taken", self.what);

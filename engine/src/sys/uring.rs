@@ -22,6 +22,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::limits::Limits;
+use crate::report::Counters;
 use crate::ring::{ITEMS_MAX, Inbox, Op, Passed, Ring};
 
 use super::clients::Clients;
@@ -231,6 +232,12 @@ impl Ring for KernelRing {
 
     fn unseat_notify(&mut self, slot: u32) -> OwnedFd {
         self.notifies.unseat(slot)
+    }
+
+    fn count(&self, counters: &mut Counters) {
+        let Some(dense) = self.items.dense() else { return };
+        counters.dense = dense.sleepers().into();
+        (counters.dense_lost, counters.dense_found) = (dense.lost(), dense.found());
     }
 }
 

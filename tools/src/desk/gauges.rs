@@ -84,6 +84,9 @@ gauges!(
     sinks,
     stirs,
     sinks_refused,
+    dense,
+    dense_lost,
+    dense_found,
 );
 
 /// What did not fit into the desk's channels.

@@ -86,6 +86,9 @@ impl Collector for Values {
         counter(out, "sinks", "Dozes that ended in sleep", now.sinks)?;
         counter(out, "stirs", "Sleepers that the epoll set told of", now.stirs)?;
         counter(out, "sinks_refused", "Sleepers that it had no room for", now.sinks_refused)?;
+        gauge(out, "dense", "Sleepers that need no item in it", now.dense)?;
+        counter(out, "dense_lost", "Events of theirs without room, then swept", now.dense_lost)?;
+        counter(out, "dense_found", "Stirs that only a sweep has found", now.dense_found)?;
         counters(out, "dropped", "Log and anvil entries dropped", "what", &pairs(&self.0.losses))?;
         engines(out, &self.0)?;
         front(out, &self.0.front)

@@ -8,8 +8,8 @@ use super::{ARMED, COOKIE_AT, STATE_AT, TAG, TOLD};
 ///
 /// In C: `sk = ctx[0]; tcp = bpf_skc_to_tcp_sock(sk)`; if `tcp->notsent_lowat` has the tag,
 /// `record = records[slot]`; if the cookies are the same and the record was armed and is told now,
-/// `events.output(slot)`.
-pub fn code(tag_offset: i16, records: RawFd, events: RawFd) -> Vec<u64> {
+/// `events.output(slot)`; if that fails, `*(u64 *)records[slots] += 1`.
+pub fn code(tag_offset: i16, slots: u32, records: RawFd, events: RawFd) -> Vec<u64> {
     let mut code = vec![
         insn(LOAD_64, 6, 1, 0, 0),
         insn(MOVE, 1, 6, 0, 0),
@@ -26,12 +26,8 @@ pub fn code(tag_offset: i16, records: RawFd, events: RawFd) -> Vec<u64> {
         insn(CALL, 0, 0, 0, GET_SOCKET_COOKIE),
         insn(MOVE, 9, 0, 0, 0),
     ];
-    code.extend(load_map(1, records));
+    code.extend(look_up(records));
     code.extend([
-        insn(MOVE, 2, 10, 0, 0),
-        insn(ADD, 2, 0, 0, SLOT.into()),
-        insn(CALL, 0, 0, 0, MAP_LOOKUP),
-        insn(JUMP_IF_EQUAL, 0, 0, OUT, 0),
         insn(MOVE, 6, 0, 0, 0),
         insn(LOAD_64, 1, 6, COOKIE_AT as i16, 0),
         insn(JUMP_UNLESS_SAME, 1, 9, OUT, 0),
@@ -47,6 +43,15 @@ pub fn code(tag_offset: i16, records: RawFd, events: RawFd) -> Vec<u64> {
         insn(MOVE_VALUE, 3, 0, 0, 8),
         insn(MOVE_VALUE, 4, 0, 0, 0),
         insn(CALL, 0, 0, 0, RINGBUF_OUTPUT),
+        insn(JUMP_IF_EQUAL, 0, 0, OUT, 0),
+        // There was no room for the event: it is counted behind the records.
+        insn(MOVE_VALUE, 1, 0, 0, slots.cast_signed()),
+        insn(STORE_64, 10, 1, SLOT, 0),
+    ]);
+    code.extend(look_up(records));
+    code.extend([
+        insn(MOVE_VALUE, 1, 0, 0, 1),
+        insn(ATOMIC_64, 0, 1, 0, ATOMIC_ADD),
         insn(MOVE_VALUE, 0, 0, 0, 0),
         insn(EXIT, 0, 0, 0, 0),
     ]);
@@ -64,6 +69,19 @@ fn insn(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u
     let registers = u64::from(destination | source << 4) << 8;
     let offset = u64::from(offset.cast_unsigned()) << OFFSET_SHIFT;
     u64::from(code) | registers | offset | u64::from(immediate.cast_unsigned()) << 32
+}
+
+/// R0 becomes the address of the record whose number lies on the stack.
+fn look_up(records: RawFd) -> [u64; 6] {
+    let [low, high] = load_map(1, records);
+    [
+        low,
+        high,
+        insn(MOVE, 2, 10, 0, 0),
+        insn(ADD, 2, 0, 0, SLOT.into()),
+        insn(CALL, 0, 0, 0, MAP_LOOKUP),
+        insn(JUMP_IF_EQUAL, 0, 0, OUT, 0),
+    ]
 }
 
 /// Two words: the second has nothing to add.
@@ -98,6 +116,7 @@ const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 const PSEUDO_MAP_FD: u8 = 1;
 const COMPARE_EXCHANGE: i32 = 0xf1;
+const ATOMIC_ADD: i32 = 0;
 
 /// Helpers, linux/bpf.h.
 const MAP_LOOKUP: i32 = 1;

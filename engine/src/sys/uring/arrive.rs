@@ -7,6 +7,7 @@ use io_uring::cqueue;
 use crate::ring::{BATCH_MAX, CONN_RECV_BYTES, Completion, Inbox, PASSED_MAX, Span};
 use crate::token::{Kind, Token};
 
+use super::super::dense::has_something;
 use super::super::own::own;
 use super::super::passed::peer;
 use super::KernelRing;
@@ -76,14 +77,16 @@ impl KernelRing {
     /// The tokens of the items that are ready.
     fn looked(&mut self, completion: &mut Completion, bytes: &mut Vec<u8>) {
         let at = bytes.len();
+        let clients = &self.clients;
+        let is_audible = |slot| clients.is_seated(slot) && clients.lend(slot, has_something);
         if self.abilities.epoll_wait {
             self.events.clear();
             let count = completion.result as usize * EVENT_BYTES;
             self.memory.events.read(0, count, &mut self.events);
             let data = |event: &[u8]| event[EVENT_DATA_AT..].first_chunk().copied();
             let events = self.events.chunks_exact(EVENT_BYTES).filter_map(data);
-            self.items.tell(events.map(u64::from_ne_bytes), bytes);
-        } else if let Err(error) = self.items.ready(bytes) {
+            self.items.tell(events.map(u64::from_ne_bytes), is_audible, bytes);
+        } else if let Err(error) = self.items.ready(is_audible, bytes) {
             completion.result = -error.raw_os_error().unwrap_or(libc::EIO);
             return;
         }
