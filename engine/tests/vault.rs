@@ -1,29 +1,33 @@
-//! A vault outlives the processes that use it, on the kernel that the tests run on.
+//! A vault and an epoll set outlive the processes that use them, on the kernel that the tests run
+//! on.
 //!
-//! This process is the keeper: it has the rings and nothing else. It starts itself again as an
-//! engine that puts 20,000 sockets into the vault and is killed, then as one that inherits the
-//! vault, finds each socket alive and talks through it. With a `main` of its own, since an engine
-//! is this program with a word behind its name.
+//! This process is the keeper: it has the rings, the set and nothing else. It starts itself again
+//! as an engine that puts 20,000 sockets into the vault, some of them with items in the set, and is
+//! killed; then as one that inherits both, finds each socket alive, talks through it and is told
+//! of by the dead engine's items. With a `main` of its own, since an engine is this program with a
+//! word behind its name.
 
 use std::fs::read_dir;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use torpor_engine::sys::items::Items;
 use torpor_engine::sys::vault::Vault;
+use torpor_engine::token::{Kind, Token};
 
 fn main() {
     let mut words = std::env::args().skip(1);
     let role = words.next().unwrap_or_default();
-    let rings: Vec<RawFd> = words.filter_map(|word| word.parse().ok()).collect();
-    match role.as_str() {
-        "fill" => fill(&rings),
-        "find" => find(&rings),
+    let numbers: Vec<RawFd> = words.filter_map(|word| word.parse().ok()).collect();
+    match (role.as_str(), numbers.split_last_chunk()) {
+        ("fill", Some((rings, [set, number]))) => fill(rings, *set, *number),
+        ("find", Some((rings, [set, number]))) => find(rings, *set, *number),
         _ => {
             let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
             setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("the soft limit rises");
@@ -35,27 +39,29 @@ fn main() {
 
 fn killed_and_taken_over() {
     let vault = Vault::create(PLACES).expect("a vault");
+    let items = Items::create().expect("a set");
     let rings: Vec<BorrowedFd> = vault.descriptors().collect();
     assert_eq!(rings.len(), 2, "{PLACES} places need two tables");
-    for ring in &rings {
-        fcntl(ring, FcntlArg::F_SETFD(FdFlag::empty())).expect("inherited from now on");
+    for descriptor in rings.iter().chain([&items.set()]) {
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).expect("inherited from now on");
     }
-    let mut filler = start("fill", &rings);
+    let mut filler = start("fill", &rings, &items);
     let mut said = String::new();
     let out = filler.stdout.take().expect("piped");
     BufReader::new(out).read_line(&mut said).expect("the filler speaks");
     assert!(said.starts_with("full, numbers"), "it said {said:?}");
     filler.kill().expect("it waits to be killed");
     assert_eq!(filler.wait().expect("it is ours").signal(), Some(libc::SIGKILL));
-    let mut finder = start("find", &rings);
+    let mut finder = start("find", &rings, &items);
     let mut found = String::new();
     finder.stdout.take().expect("piped").read_to_string(&mut found).expect("text");
     assert!(finder.wait().expect("it is ours").success(), "the finder failed: {found}");
     print!("{PLACES} sockets in {} tables: {}after a kill {found}", rings.len(), said);
 }
 
-fn start(role: &str, rings: &[BorrowedFd]) -> Child {
-    let numbers = rings.iter().map(|ring| ring.as_raw_fd().to_string());
+fn start(role: &str, rings: &[BorrowedFd], items: &Items) -> Child {
+    let last = [items.set().as_raw_fd(), items.number()];
+    let numbers = rings.iter().map(AsRawFd::as_raw_fd).chain(last).map(|raw| raw.to_string());
     let program = std::env::current_exe().expect("procfs");
     let mut command = Command::new(program);
     command.arg(role).args(numbers).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -63,7 +69,8 @@ fn start(role: &str, rings: &[BorrowedFd]) -> Child {
 }
 
 /// Both ends of each connection go into the vault, so that nobody else holds them.
-fn fill(rings: &[RawFd]) {
+fn fill(rings: &[RawFd], set: RawFd, number: RawFd) {
+    let mut items = Items::inherit(set, number).expect("inherited");
     let vault = Vault::inherit(rings, PLACES).expect("inherited");
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     for place in (0..PLACES).step_by(2) {
@@ -76,12 +83,16 @@ fn fill(rings: &[RawFd]) {
         };
         vault.put(place, &one).expect("put");
         vault.put(place + 1, &other).expect("put");
+        if place % SUNK == 0 {
+            items.add(other.as_fd(), Token::new(Kind::Item, 1, place)).expect("added");
+        }
     }
     println!("full, numbers in use {}", numbers());
     std::thread::park();
 }
 
-fn find(rings: &[RawFd]) {
+fn find(rings: &[RawFd], set: RawFd, number: RawFd) {
+    let mut items = Items::inherit(set, number).expect("inherited");
     let vault = Vault::inherit(rings, PLACES).expect("inherited");
     for place in (0..PLACES).step_by(2) {
         // What is read and written does not care whether it is TCP.
@@ -89,6 +100,12 @@ fn find(rings: &[RawFd]) {
         let mut other = UnixStream::from(vault.take(place + 1).expect("it is there"));
         let text = place.to_ne_bytes();
         one.write_all(&text).expect("alive");
+        if place % SUNK == 0 {
+            let mut told = Vec::new();
+            items.ready(|_| false, &mut told).expect("a look");
+            assert_eq!(told, Token::new(Kind::Item, 1, place).bits().to_ne_bytes(), "its item");
+            items.delete(other.as_fd(), place);
+        }
         let mut heard = [0; 4];
         other.read_exact(&mut heard).expect("alive");
         assert_eq!(heard, text, "the right one");
@@ -106,3 +123,5 @@ fn numbers() -> usize {
 }
 
 const PLACES: u32 = 20_000;
+/// One in as many has an item.
+const SUNK: u32 = 100;
