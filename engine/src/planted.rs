@@ -76,6 +76,8 @@ pub enum Bug {
     ItemsForgotten,
     /// A sleeper that the epoll set does not take is believed to be in.
     RefusedDeaf,
+    /// A sleeper that had spoken before it was armed is believed to be in.
+    SpokenDeaf,
     /// A worker's end makes no room for the next one.
     ExitForgotten,
 }
@@ -83,7 +85,7 @@ pub enum Bug {
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake: all but
     /// [`Bug::QueueInverted`] and [`Bug::ExitForgotten`].
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
         Self::HandedBeforeJoin,
@@ -118,6 +120,7 @@ impl Bug {
         Self::StirForgotten,
         Self::ItemsForgotten,
         Self::RefusedDeaf,
+        Self::SpokenDeaf,
     ];
 }
 

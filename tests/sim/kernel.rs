@@ -32,8 +32,8 @@ pub struct SimRing {
     clients: Vec<Option<SimFd>>,
     /// True exactly when the client of a slot is away and the ring has its own hold on it.
     away: Vec<bool>,
-    /// The epoll set: a client and the token of its item.
-    items: Vec<(usize, Token)>,
+    /// The epoll set: a client, the token of its item, and whether it was told.
+    items: Vec<(usize, Token, bool)>,
     notifies: Vec<Option<SimFd>>,
     conns: Vec<Option<SimFd>>,
     queue_max: usize,
@@ -43,6 +43,9 @@ pub struct SimRing {
     /// A client's arm ends with its first completion, as the kernel's does; the other half of
     /// the seeds has arms that last.
     pub arms_once: bool,
+    /// Clients sleep densely: who has spoken before is not taken (EAGAIN), and who has spoken is
+    /// told once. Half of the seeds.
+    pub is_dense: bool,
 }
 
 struct Armed {
@@ -67,6 +70,7 @@ impl SimRing {
             (queue_max, 2 + random.below(14) as usize, 1 + random.below(8) as usize)
         };
         let arms_once = buffers % 2 == 1;
+        let is_dense = buffers / 2 % 2 == 1;
         let none = |count: u32| (0..count).map(|_| None).collect();
         Self {
             net,
@@ -84,6 +88,7 @@ impl SimRing {
             buffers,
             buffers_used: 0,
             arms_once,
+            is_dense,
         }
     }
 
@@ -341,13 +346,15 @@ impl SimRing {
 
     /// Some of what is ready; the rest, and what is not deleted, is told the next time.
     fn read_items(&mut self, token: Token) -> bool {
-        let net = self.net.borrow();
-        let is_ready = |client: usize| {
-            let entry = &net.clients[client];
-            entry.sent.len() > entry.pulled || entry.eof || entry.reset
-        };
-        let ready = self.items.iter().filter(|(client, _)| is_ready(*client));
-        let told = ready.take(ITEMS_TOLD_MAX).flat_map(|(_, token)| token.bits().to_ne_bytes());
+        let (net, is_dense) = (self.net.borrow(), self.is_dense);
+        let ready = self.items.iter_mut().filter(|(client, _, told)| {
+            let entry = &net.clients[*client];
+            (entry.sent.len() > entry.pulled || entry.eof || entry.reset) && !(is_dense && *told)
+        });
+        let told = ready.take(ITEMS_TOLD_MAX).flat_map(|(_, token, told)| {
+            *told = true;
+            token.bits().to_ne_bytes()
+        });
         let bytes: Vec<u8> = told.collect();
         drop(net);
         if bytes.is_empty() {
@@ -365,17 +372,23 @@ impl SimRing {
         );
         let client = self.client_in(slot).expect("an item of an empty slot");
         assert_eq!(self.net.borrow().clients[client].owner, Owner::Engine, "a worker's client");
-        if let Some(item) = self.items.iter_mut().find(|(other, _)| *other == client) {
-            item.1 = token;
+        let has_spoken = {
+            let entry = &self.net.borrow().clients[client];
+            entry.sent.len() > entry.pulled || entry.eof || entry.reset
+        };
+        if self.is_dense && has_spoken {
+            self.finish(Completion::plain(token, -libc::EAGAIN, false));
+        } else if let Some(item) = self.items.iter_mut().find(|(other, ..)| *other == client) {
+            *item = (client, token, false);
         } else if self.net.borrow_mut().strikes(Fault::ItemRefused, 100) {
             self.finish(Completion::plain(token, -libc::ENOSPC, false));
         } else {
-            self.items.push((client, token));
+            self.items.push((client, token, false));
         }
     }
 
     fn assert_no_item(&self, slot: u32) {
-        let is_left = self.items.iter().any(|(_, token)| token.index() == slot);
+        let is_left = self.items.iter().any(|(_, token, _)| token.index() == slot);
         assert!(!is_left, "an item of slot {slot} is left in the epoll set");
     }
 
@@ -517,7 +530,7 @@ impl Ring for SimRing {
             Op::AddItem { token, slot } => self.add_item(token, slot),
             Op::DeleteItem { slot } => {
                 let client = self.client_in(slot).expect("deleted before it is gone");
-                self.items.retain(|(other, _)| *other != client);
+                self.items.retain(|(other, ..)| *other != client);
             }
             Op::CloseConn { conn, .. } => {
                 self.assert_quiet(conn, is_conn);

@@ -115,6 +115,9 @@ pub struct Swarm {
     pub buffers: u32,
     /// True when an armed recv of a client goes on after its first completion.
     pub lasting: bool,
+    /// True when clients sleep densely: who has spoken before is not taken (EAGAIN), and who has
+    /// spoken is told once.
+    pub dense: bool,
     /// Longest pause between ticks, milliseconds.
     pub pace_ms: u32,
     /// Longest pause between two deeds of a client or worker, milliseconds.
@@ -145,6 +148,8 @@ impl Swarm {
             cq: random.pick(&[1, 2, 4, 8, 16, 64]),
             buffers: random.range(1, 8),
             lasting: random.one_in(2),
+            // Without a draw of its own, so that every seed goes on as it did.
+            dense: clients % 2 == 1,
             pace_ms: random.pick(&[4, 16, 40]),
             rest_ms: random.pick(&[1000, 3000, 8000]),
             knobs: Self::knobs(random),

@@ -1,4 +1,5 @@
-//! The simulated epoll set: items by file, level-triggered, told until they are deleted.
+//! The simulated epoll set: items by file, level-triggered, told until they are deleted; or once,
+//! where clients sleep densely.
 
 use torpor_engine::token::Token;
 
@@ -8,8 +9,8 @@ use crate::world::World;
 
 #[derive(Default)]
 pub struct Items {
-    /// A session and the token of its item.
-    pub list: Vec<(u32, Token)>,
+    /// A session, the token of its item, and whether it was told.
+    pub list: Vec<(u32, Token, bool)>,
     /// The look that waits.
     pub look: Option<u32>,
 }
@@ -21,25 +22,27 @@ impl World {
         let armed = self.sessions[session as usize].op;
         assert!(armed.is_none(), "[5] an item beside a recv, which eats what it tells of");
         let mut list = self.kernel.items.list.iter_mut();
-        if let Some(item) = list.find(|(other, _)| *other == session) {
-            item.1 = token;
+        if self.swarm.dense && self.sessions[session as usize].is_ready() {
+            self.kernel.done(token, -libc::EAGAIN);
+        } else if let Some(item) = list.find(|(other, ..)| *other == session) {
+            *item = (session, token, false);
         } else if self.fault(Fault::ItemRefused, 8) {
             self.kernel.done(token, -libc::ENOSPC);
         } else {
-            self.kernel.items.list.push((session, token));
+            self.kernel.items.list.push((session, token, false));
             self.stir_item(session);
         }
     }
 
     /// `EPOLL_CTL_DEL`.
     pub fn delete_item(&mut self, session: u32) {
-        self.kernel.items.list.retain(|(other, _)| *other != session);
+        self.kernel.items.list.retain(|(other, ..)| *other != session);
     }
 
     /// Something has come in on a session.
     pub fn stir_item(&mut self, session: u32) {
         let items = &self.kernel.items;
-        if items.list.iter().any(|(other, _)| *other == session) {
+        if items.list.iter().any(|(other, ..)| *other == session) {
             self.kernel.stir(items.look);
         }
     }
@@ -47,10 +50,11 @@ impl World {
     /// Tells what is ready, as much as fits; `true` when that is nothing and the look waits on.
     pub fn run_items(&mut self, id: u32) -> bool {
         let mut bytes = Vec::new();
-        for (session, token) in &self.kernel.items.list {
-            let entry = &self.sessions[*session as usize];
-            let is_ready = entry.sent.len() > entry.read || entry.eof || entry.reset || entry.shut;
-            if is_ready && bytes.len() < LOOK_BYTES_MAX {
+        for (session, token, told) in &mut self.kernel.items.list {
+            let is_silent = *told && self.swarm.dense;
+            let is_ready = self.sessions[*session as usize].is_ready();
+            if is_ready && !is_silent && bytes.len() < LOOK_BYTES_MAX {
+                *told = true;
                 bytes.extend_from_slice(&token.bits().to_ne_bytes());
             }
         }

@@ -95,7 +95,7 @@ impl SimRing {
             .items
             .list
             .iter()
-            .any(|(_, token)| at == Where::Client(token.index()));
+            .any(|(_, token, _)| at == Where::Client(token.index()));
         assert!(!is_left, "[6] {at:?} leaves an item behind");
         let place = self.place(at).expect("a place");
         assert_eq!(place.in_flight, 0, "[6] {at:?} is let go with something in flight");

@@ -82,6 +82,11 @@ pub enum Owner {
 }
 
 impl Session {
+    /// A recv would bring bytes, an end or an error.
+    pub fn is_ready(&self) -> bool {
+        self.sent.len() > self.read || self.eof || self.reset || self.shut
+    }
+
     /// The client has half of a channel switch.
     pub fn is_torn(&self) -> bool {
         (1..SWITCH.len()).contains(&self.switch)

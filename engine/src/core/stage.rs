@@ -130,10 +130,11 @@ impl Core {
         assert!(done.result < 0, "a success is not told");
         assert!(!done.more);
         let Some(slot) = self.sunk_slot(done.token) else { return };
-        if planted(Bug::RefusedDeaf) {
+        let has_spoken = done.result == -libc::EAGAIN;
+        if planted(if has_spoken { Bug::SpokenDeaf } else { Bug::RefusedDeaf }) {
             return;
         }
-        self.counters.sinks_refused += u64::from(done.result != -libc::EAGAIN);
+        self.counters.sinks_refused += u64::from(!has_spoken);
         // It may be an old one, and the item that was added since be in.
         self.delete_item(slot, out);
         self.look(slot, out);

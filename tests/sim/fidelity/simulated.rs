@@ -23,6 +23,7 @@ impl World {
         let net = Rc::new(RefCell::new(net));
         let mut ring = SimRing::new(net.clone(), PLACES, PLACES);
         ring.arms_once = true;
+        ring.is_dense = false;
         Self { net, ring }
     }
 }
