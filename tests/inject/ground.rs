@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use torpor_handoff::line::{MASTER_VERSION, MasterRequest};
 use torpor_handoff::sys::fd::receive;
 
@@ -102,9 +104,14 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
+        let engine = self.stats().and_then(|stats| stats["engines"][0]["pid"].as_i64());
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(pid) = engine {
+            // It would go on without its keeper.
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             eprintln!("torpor's log:\n{log}");

@@ -31,7 +31,7 @@ pub struct Config {
     pub base_dir: PathBuf,
     /// Engine processes that share the hibernate socket and nothing else.
     pub engines: u32,
-    /// Whom engines run as when torpor is started by root; none: root, with two capabilities.
+    /// Whom engines run as when torpor is started by root; none: root, with three capabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     pub hibernate: Hibernate,

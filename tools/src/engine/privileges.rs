@@ -1,8 +1,9 @@
 //! What an engine may do, once it has given up the rest.
 //!
 //! Hostile bytes are read here, so here is least to be gained. An engine that root has started
-//! keeps two capabilities: to connect to imap-master and anvil whoever owns them
-//! (CAP_DAC_OVERRIDE), and to open watched mailboxes by their handles (CAP_DAC_READ_SEARCH).
+//! keeps three capabilities: to connect to imap-master and anvil whoever owns them
+//! (CAP_DAC_OVERRIDE), to open watched mailboxes by their handles (CAP_DAC_READ_SEARCH), and to
+//! have rings whose memory RLIMIT_MEMLOCK would not allow (CAP_IPC_LOCK).
 //! Nothing that it might execute gets more than it has, and its memory, in which there are tokens
 //! of sleepers, goes into no core file and is shown to nobody but root.
 
@@ -11,7 +12,7 @@ use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 
 /// Gives up what is not needed and becomes `user`, for all threads that are started afterwards.
@@ -23,8 +24,6 @@ pub fn give_up(user: Option<&str>) -> io::Result<()> {
         // Nothing to give up, and whose processes these are may look into them.
         return Ok(set_no_new_privs()?);
     }
-    // The memory of rings is locked; a raised limit stays when the right to raise it is gone.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     let kept: CapsHashSet = KEPT.into_iter().collect();
     for capability in caps::all().difference(&kept) {
@@ -54,4 +53,5 @@ fn become_user(name: &str) -> io::Result<()> {
     Ok(setuid(user.uid)?)
 }
 
-const KEPT: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH];
+const KEPT: [Capability; 3] =
+    [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH, Capability::CAP_IPC_LOCK];

@@ -21,9 +21,9 @@ fn has_little(torpor: &Torpor) -> u32 {
         let status = format!("task/{}/status", task.file_name().to_string_lossy());
         assert_eq!(words(pid, &status, "NoNewPrivs:"), ["1"]);
         if Uid::effective().is_root() {
-            // CAP_DAC_OVERRIDE (1) and CAP_DAC_READ_SEARCH (2).
+            // CAP_DAC_OVERRIDE (1), CAP_DAC_READ_SEARCH (2) and CAP_IPC_LOCK (14).
             for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
-                assert_eq!(words(pid, &status, set), ["0000000000000006"], "{set} {status}");
+                assert_eq!(words(pid, &status, set), ["0000000000004006"], "{set} {status}");
             }
             assert_eq!(words(pid, &status, "CapInh:"), ["0000000000000000"]);
         }
