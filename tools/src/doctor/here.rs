@@ -30,11 +30,16 @@ pub fn host(config: &Config, host: &Host) -> Vec<Finding> {
 pub fn sockets(config: &Config) -> Vec<Finding> {
     let engine = engine(config);
     let mut findings = vec![hibernate(config, engine.is_ok())];
-    let uid = engine.as_ref().ok().copied().unwrap_or_else(Uid::effective);
+    let uid = engine.as_ref().map_or_else(|_| Uid::effective(), |(uid, _)| *uid);
     findings.push(match engine {
-        Ok(uid) => {
-            let path = config.control_path();
-            let text = format!("torpor answers at {}, as {}", path.display(), name_of(uid));
+        Ok((_, answering)) if answering < config.engines as usize => {
+            let text = format!("{answering} of {} engines answer: see its log", config.engines);
+            Finding::problem("torpor", text)
+        }
+        Ok((uid, answering)) => {
+            let (path, name) = (config.control_path(), name_of(uid));
+            let engines = if answering == 1 { "engine" } else { "engines" };
+            let text = format!("{answering} {engines} of {name} answer at {}", path.display());
             Finding::good("torpor", text)
         }
         Err(error) => {
@@ -45,12 +50,12 @@ pub fn sockets(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Asks the engine and finds out as whom it runs.
-fn engine(config: &Config) -> std::io::Result<Uid> {
+/// Finds out as whom torpor runs, and how many of its engines answer.
+fn engine(config: &Config) -> std::io::Result<(Uid, usize)> {
     let path = config.control_path();
-    Console::connect(&path)?.ask(&Request::Stats {})?;
+    let stats = Console::connect(&path)?.ask(&Request::Stats {})?.stats.unwrap_or_default();
     let stream = UnixStream::connect(&path)?;
-    Ok(Uid::from_raw(getsockopt(&stream, PeerCredentials)?.uid()))
+    Ok((Uid::from_raw(getsockopt(&stream, PeerCredentials)?.uid()), stats.engines.len()))
 }
 
 fn hibernate(config: &Config, serving: bool) -> Finding {

@@ -52,6 +52,11 @@ fn several_engines_share_the_clients_and_look_like_one() {
     {
         assert!(text.contains(line), "{line} is missing in {text}");
     }
+    let mut doctor = std::process::Command::new(env!("CARGO_BIN_EXE_torpor"));
+    doctor.arg("doctor").arg("--config").arg(torpor.dir().with_file_name("toml"));
+    let said = doctor.arg("--base-dir").arg(torpor.dir()).output().expect("it runs").stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("2 engines of ") && said.contains(" answer at "), "{said}");
     assert_eq!(torpor.json(&["kick", "u3"])["kicked"], 10, "wherever they sleep");
     let bye = |mut client: &UnixStream| {
         let mut text = String::new();
@@ -87,4 +92,21 @@ fn a_dead_engine_takes_nobody_elses_clients_along() {
         engines.len() == 2 && torpor.json(&["stats"])["counters"]["asleep"] == kept
     });
     let _eve = torpor.hibernate("eve", "s");
+}
+
+#[test]
+fn an_engine_serves_on_without_its_keeper() {
+    let torpor = Torpor::start("");
+    let mut ann = torpor.hibernate("ann", "s1");
+    let engine = torpor.engine_pids()[0];
+    torpor.signal(Signal::SIGKILL);
+    torpor.logged("the keeper has gone", "goes on serving alone");
+    let _bob = torpor.hibernate("bob", "s2");
+    assert_eq!(torpor.engine_pids(), [engine], "it is the same one");
+    assert_eq!(torpor.json(&["who"])["count"], 2);
+    // It takes over the word of its keeper, too.
+    torpor.signal_pid(&engine.to_string(), Signal::SIGTERM);
+    let mut text = String::new();
+    ann.read_to_string(&mut text).expect("an orderly end");
+    assert_eq!(text, "* BYE Server shutting down.\r\n");
 }
