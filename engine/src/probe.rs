@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::limits::Limits;
 use crate::places::Places;
+use crate::sys::dense::Dense;
 use crate::sys::vault::Vault;
 use crate::sys::{SUBMISSIONS, trial};
 
@@ -43,8 +44,9 @@ impl fmt::Display for Finding {
 }
 
 /// Raises the soft RLIMIT_NOFILE to the hard one, looks at everything else, and lists what is
-/// wrong; empty when nothing is. `has_homes`: the watcher is told where all mail lies.
-pub fn probe(limits: &Limits, has_homes: bool) -> Vec<Finding> {
+/// wrong; empty when nothing is. `has_homes`: the watcher is told where all mail lies; `is_dense`:
+/// sleepers are to do without items.
+pub fn probe(limits: &Limits, has_homes: bool, is_dense: bool) -> Vec<Finding> {
     let mut findings = vec![];
     if let Err(error) = limits.check() {
         findings.push(Finding { severity: Severity::Refusal, line: format!("config: {error}") });
@@ -52,6 +54,9 @@ pub fn probe(limits: &Limits, has_homes: bool) -> Vec<Finding> {
     }
     let mut host = Host::look(limits);
     host.adopts_watches |= has_homes;
+    if is_dense {
+        host.dense = Dense::create(1).map(drop).map_err(|error| error.to_string());
+    }
     host.judge(limits, &mut findings);
     findings
 }
@@ -63,6 +68,8 @@ struct Host {
     ring: Result<Vec<&'static str>, String>,
     /// Why clients cannot be put where they outlive the engine.
     vault: Result<(), String>,
+    /// Why the programs of dense sleep cannot be loaded, if that is asked for.
+    dense: Result<(), String>,
     /// kernel.io_uring_disabled.
     io_uring_disabled: u32,
     has_proc: bool,
@@ -88,6 +95,7 @@ impl Host {
         Self {
             ring: trial(limits).map_err(|error| error.to_string()),
             vault: vault.map_err(|error| error.to_string()),
+            dense: Ok(()),
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0),
             has_proc: status.is_ok(),
             descriptors_max,
@@ -121,6 +129,12 @@ impl Host {
         if let (Ok(_), Err(why)) = (&self.ring, &self.vault) {
             let cost = "clients keep descriptors of their own and do not outlive the engine";
             say(Warning, format!("{why}; {cost}"));
+        }
+        if let Err(why) = &self.dense {
+            let cost = "sleepers have items, of 222 bytes of kernel memory each";
+            let remedy =
+                "add CAP_BPF and CAP_PERFMON to CapabilityBoundingSet, or set dense = false";
+            say(Warning, format!("{why}; {cost}; {remedy}"));
         }
         if !self.has_proc {
             let line = "host: /proc is not mounted, so a notify descriptor cannot be recognized";

@@ -5,6 +5,7 @@ fn host() -> Host {
     Host {
         ring: Ok(vec![]),
         vault: Ok(()),
+        dense: Ok(()),
         io_uring_disabled: 0,
         has_proc: true,
         descriptors_max: 20_000,
@@ -43,6 +44,11 @@ fn each_lack_is_one_line_with_its_knob() {
             "warning: host: Linux 6.8 can",
             "do not outlive the engine",
         ),
+        (
+            Host { dense: Err("host: CAP_BPF is missing".into()), ..host() },
+            "warning: host: CAP_BPF is missing",
+            "add CAP_BPF and CAP_PERFMON to CapabilityBoundingSet",
+        ),
         (Host { has_proc: false, ..host() }, "refused: host:", "/proc"),
         (
             Host { descriptors_max: 4000, ..host() },
@@ -80,7 +86,7 @@ fn without_the_vault_descriptors_bound_the_slots() {
 
 #[test]
 fn limits_that_cannot_work_are_named_first() {
-    let findings = probe(&Limits { conns_max: 0, ..Limits::default() }, false);
+    let findings = probe(&Limits { conns_max: 0, ..Limits::default() }, false, false);
     assert_eq!(findings.len(), 1);
     assert!(findings[0].line.starts_with("config: conns_max = 0"), "{}", findings[0]);
 }
@@ -96,7 +102,7 @@ fn capabilities_are_read_from_status() {
 #[test]
 fn this_host_is_good_enough_for_a_small_engine() {
     let limits = Limits { slots_max: 16, mailboxes_max: 16, ..Limits::default() };
-    let findings = probe(&limits, false);
+    let findings = probe(&limits, false, false);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
     assert_eq!(soft, hard, "the soft limit was raised");

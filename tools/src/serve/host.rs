@@ -45,7 +45,7 @@ impl Host {
             return Judgement { refusals: vec![line], warnings: Vec::new() };
         }
         let mut judgement = Judgement::default();
-        for finding in probe(&limits, config.front.maildir.is_some()) {
+        for finding in probe(&limits, config.front.maildir.is_some(), config.sleep.dense) {
             match finding.severity {
                 Severity::Refusal => judgement.refusals.push(finding.line),
                 Severity::Warning => judgement.warnings.push(finding.line),
