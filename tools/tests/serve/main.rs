@@ -1,5 +1,6 @@
 //! The whole `torpor serve` beside a Dovecot of which only the sockets are there; and without one.
 
+mod dense;
 mod engines;
 mod front;
 mod own;

@@ -146,6 +146,11 @@ impl Torpor {
     /// The same without waiting; what was said instead of `+` is the error.
     pub fn try_hibernate(&self, user: &str, session: &str) -> Result<UnixStream, String> {
         let (near, far) = UnixStream::pair().expect("a pair");
+        self.offer(user, session, near.into()).map(|()| far)
+    }
+
+    /// The same with any socket.
+    pub fn offer(&self, user: &str, session: &str, client: OwnedFd) -> Result<(), String> {
         let mut worker = UnixStream::connect(self.dir().join("imap-hibernate")).expect("torpor");
         worker.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
         let user = user.replace('\t', "\x01t");
@@ -156,7 +161,7 @@ impl Torpor {
         // A peer that is not allowed finds the connection closed, sooner or later.
         let sent = worker.write_all(b"VERSION\timap-hibernate\t1\t0\n");
         sent.map_err(|error| error.to_string())?;
-        pass(&worker, &line.as_bytes()[..1], OwnedFd::from(near))?;
+        pass(&worker, &line.as_bytes()[..1], client)?;
         worker.write_all(&line.as_bytes()[1..]).map_err(|error| error.to_string())?;
         let mut said = String::new();
         let hello = "VERSION\timap-hibernate\t1\t0\n";
@@ -167,7 +172,7 @@ impl Torpor {
                 _ => break,
             }
         }
-        if said.ends_with("\n+\n") { Ok(far) } else { Err(said) }
+        if said.ends_with("\n+\n") { Ok(()) } else { Err(said) }
     }
 }
 
