@@ -74,6 +74,18 @@ impl Ground {
         self.open(|what| !what.contains("pidfd"))
     }
 
+    /// The same once they stay as they are: the end of a life is told before the last is closed.
+    pub fn descriptors_at_rest(&self) -> usize {
+        let mut before = self.descriptors();
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            let after = self.descriptors();
+            if std::mem::replace(&mut before, after) == after {
+                return after;
+            }
+        }
+    }
+
     /// How many workers it watches. A worker here is this process, which does not end, so they stay
     /// until others take their places.
     fn workers(&self) -> usize {
@@ -163,6 +175,6 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const WORKERS_MAX: usize = 4;
-/// Nobody has time to wait for long.
-const CONFIG: &str = "[hibernate]\nlate_change_ms = 0\n\
+/// Nobody has time to wait for long, nor to doze.
+const CONFIG: &str = "[hibernate]\nlate_change_ms = 0\n[sleep]\ndoze_secs = 0\n\
     [wake]\nversion_timeout_ms = 2000\nack_timeout_ms = 5000\nworkers_max = 4\n";

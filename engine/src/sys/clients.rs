@@ -206,7 +206,8 @@ pub fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    let passing = [libc::EINTR, libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE];
+    let passing =
+        [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM, libc::EMFILE, libc::ENFILE];
     error.raw_os_error().is_some_and(|errno| passing.contains(&errno))
 }
 
