@@ -90,7 +90,7 @@ impl Dense {
     }
 }
 
-/// Between two sweeps. Each costs some 2 microseconds a sleeper.
+/// Between two sweeps. Each costs a sleeper a number for the moment and one recv.
 const SWEEP_SECS: u64 = 300;
-/// Sockets that are asked before others have their turn: a tenth of a millisecond.
+/// Sockets that are asked before others have their turn.
 const SLOTS_PER_LOOK: u32 = 64;
