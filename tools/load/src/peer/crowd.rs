@@ -78,7 +78,7 @@ impl Crowd {
     }
 
     /// The next `count` peers connect; their numbers follow those of the last ones. Returns at
-    /// once: somebody has to accept them.
+    /// once: somebody has to accept them, before more than 4,096 wait.
     ///
     /// # Errors
     /// The thread has ended.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{Backlog, listen};
 use tappers::{Interface, Tun};
 
 /// The device. Its namespace goes with the last socket in it.
@@ -33,7 +34,11 @@ impl Device {
     /// # Errors
     /// The thread is not the device's.
     pub fn listen() -> io::Result<TcpListener> {
-        TcpListener::bind(server())
+        let listener = TcpListener::bind(server())?;
+        // std's own queue is of 128. One that is full drops the last packet of a handshake, and
+        // with SYN cookies the kernel then knows of no connection that the peer believes in.
+        listen(&listener, Backlog::new(QUEUE_MAX)?)?;
+        Ok(listener)
     }
 
     /// The next packet; `None` when there is none now.
@@ -100,6 +105,8 @@ const FIRST_PEER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 const PEER_PORT: u16 = 40_000;
 /// Packets that wait for us before the kernel drops one: a batch of keepalives of some engines.
 const QUEUE: &str = "20000";
+/// Connections that wait to be accepted: somaxconn of a new namespace.
+const QUEUE_MAX: i32 = 4096;
 /// 10.64.0.1 to 10.127.255.255.
 pub const PEERS_MAX: u32 = (64 << 16) - 1;
 
