@@ -1,155 +1,122 @@
-//! What a sleeper costs: user memory of all torpor processes, kernel memory by slab pages.
+//! What a sleeping client costs, beside what else could hold it: kernel memory by slab pages, user
+//! memory of all processes that hold it, page tables and kernel stacks, and descriptors.
 //!
-//! Real torpor processes hold synthetic sleepers that were handed over as an imap worker of
-//! Dovecot 2.4.1 does it, everything in their lines distinct and random. It needs root (slabs).
+//! The clients are peers without sockets on a TUN device, so that the kernel memory is the
+//! server's alone; torpor gets them as from an imap worker of Dovecot 2.4.1, everything in their
+//! lines distinct and random. Each row is weighed by a process of its own. It needs root (slabs,
+//! TUN), and dovecot-imapd for the rows of stock. The machine should be fresh and do nothing else.
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench density -- \
-//!     [--clients 15000] [--mailboxes 3000] [--transport tcp] [--json]
+//!     [--rows bare,sleep,..] [--clients 15000] [--mailboxes 3000] [--json FILE] [--plot FILE.svg]
 //! ```
 //! Exit status 1: a bound was missed.
 
 mod side {
+    pub mod beside;
     pub mod binary;
+    pub mod held;
     pub mod letter;
     pub mod limits;
+    pub mod maildirs;
     pub mod memory;
+    pub mod peers;
     pub mod pledge;
+    pub mod pledged;
+    pub mod proc;
+    pub mod rows;
+    pub mod scale;
+    pub mod sheet;
     pub mod slabs;
     pub mod words;
+    pub mod worker;
 }
 
 use std::error::Error;
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 
-use clap::{Parser, ValueEnum, value_parser};
-use comfy_table::{CellAlignment, Table, presets};
+use clap::{Parser, ValueEnum};
+use serde_json::Value;
 use torpor::dovecot::raise_open_files;
 
 use side::limits::Limits;
-use side::pledge::{Pair, Pledge};
-use side::{memory, slabs, words};
+use side::rows::{Row, Sizes};
+use side::scale::Weight;
+use side::sheet::{self, Line};
+use side::words;
 
 /// bytes of a sleeping client
 #[derive(Parser)]
 struct Arguments {
-    /// Clients asleep at once; the hard limit of open files bounds them
-    #[arg(long, default_value_t = 15_000, value_parser = value_parser!(u32).range(1..=18_000))]
-    clients: u32,
-    /// Clients that watch a mailbox of their own, for the row of the watches
-    #[arg(long, default_value_t = 3000, value_parser = value_parser!(u32).range(0..=18_000))]
-    mailboxes: u32,
-    /// What the clients' sockets are
-    #[arg(long, value_enum, default_value = "unix")]
-    transport: Transport,
-    /// Print one JSON object instead of the table
-    #[arg(long)]
-    json: bool,
+    /// Who is weighed
+    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(default_values_t = Row::value_variants().to_vec())]
+    rows: Vec<Row>,
+    #[command(flatten)]
+    sizes: Sizes,
+    /// Write everything as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw it
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Weigh this one here, and print its weight as JSON
+    #[arg(long, value_enum, hide = true)]
+    one: Option<Row>,
     /// What cargo bench adds
     #[arg(long = "bench", hide = true)]
     _bench: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Transport {
-    Tcp,
-    Unix,
-}
-
-/// One line of the table: bytes of one sleeper, and how many there may be.
-struct Row {
-    name: &'static str,
-    bytes: f64,
-    bound: Option<f64>,
-}
-
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
     raise_open_files();
+    if let Some(row) = arguments.one {
+        println!(
+            "{}",
+            match row.weigh(&arguments.sizes)? {
+                Ok(weight) => weight.to_json(),
+                Err(why) => Value::String(why),
+            }
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    side::binary::release()?;
     let _limits = Limits::raise()?;
-    let mut rows = sleepers(&arguments)?;
-    if arguments.mailboxes > 0 {
-        rows.push(watches(&arguments)?);
+    let mut lines = Vec::new();
+    for row in &arguments.rows {
+        eprintln!("== {}", row.title());
+        lines.push(Line { row: *row, weight: weigh(*row)? });
     }
-    for (name, bytes) in words::compare()? {
-        rows.push(Row { name, bytes, bound: None });
+    let words = words::compare()?;
+    println!("{}\n\n{}", sheet::machine(), sheet::text(&lines));
+    for (name, bytes) in &words {
+        println!("{name}: {bytes:.1}");
     }
-    print(&arguments, &rows);
-    let missed = rows.iter().any(|row| row.bound.is_some_and(|bound| row.bytes > bound));
+    if let Some(path) = arguments.json {
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let value = sheet::to_json(&lines, &words, &command.join(" "));
+        std::fs::write(path, format!("{value:#}\n"))?;
+    }
+    if let Some(path) = arguments.plot {
+        sheet::plot(&lines, &path)?;
+    }
+    let missed = lines.iter().any(Line::misses);
     Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// User and kernel memory of sleepers that watch no mailbox.
-fn sleepers(arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>> {
-    let count = f64::from(arguments.clients);
-    let bare = bare(arguments.transport)?;
-    let pledge = Pledge::start(arguments.clients)?;
-    let _first = pledge.hibernate(arguments.transport, 1, false)?;
-    let (empty, before) = (memory::pss_bytes(&pledge.family())?, slabs::bytes()?);
-    let held = pledge.hibernate(arguments.transport, arguments.clients - 1, false)?;
-    let (full, after) = (memory::pss_bytes(&pledge.family())?, slabs::bytes()?);
-    eprintln!("{} sleepers held", held.len() + 1);
-    let pair = slabs::total(&before, &after) as f64 / count;
-    for (name, bytes) in slabs::largest(&before, &after) {
-        eprintln!("   {name:24} {:8.1} B", bytes as f64 / count);
+/// A row, weighed by a process that holds nothing of the rows before.
+fn weigh(row: Row) -> Result<Result<Weight, String>, Box<dyn Error>> {
+    let name = row.to_possible_value().ok_or("every row has a name")?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1)).args(["--one", name.get_name()]);
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", row.title(), output.status).into());
     }
-    let user = (full.saturating_sub(empty)) as f64 / count;
-    Ok(vec![
-        Row { name: "user memory of a sleeper", bytes: user, bound: Some(USER_BYTES_MAX) },
-        Row { name: "kernel: a pair of bare sockets", bytes: bare, bound: None },
-        Row { name: "kernel: asleep, on top of that", bytes: pair - bare, bound: None },
-    ])
-}
-
-/// Two ends of a connection that nobody waits for.
-fn bare(transport: Transport) -> Result<f64, Box<dyn Error>> {
-    let before = slabs::bytes()?;
-    let pairs: std::io::Result<Vec<Pair>> = (0..BARE_PAIRS).map(|_| Pair::new(transport)).collect();
-    let pairs = pairs?;
-    let bytes = slabs::total(&before, &slabs::bytes()?) as f64 / f64::from(BARE_PAIRS);
-    drop(pairs);
-    Ok(bytes)
-}
-
-/// What watching a mailbox of one's own adds to a sleeper's user memory.
-fn watches(arguments: &Arguments) -> Result<Row, Box<dyn Error>> {
-    let user = |watching: bool| -> Result<f64, Box<dyn Error>> {
-        let pledge = Pledge::start(arguments.mailboxes)?;
-        let _first = pledge.hibernate(arguments.transport, 1, watching)?;
-        let empty = memory::pss_bytes(&pledge.family())?;
-        let _held = pledge.hibernate(arguments.transport, arguments.mailboxes - 1, watching)?;
-        let full = memory::pss_bytes(&pledge.family())?;
-        Ok(full.saturating_sub(empty) as f64 / f64::from(arguments.mailboxes))
-    };
-    let bytes = user(true)? - user(false)?;
-    Ok(Row { name: "user memory of a watched mailbox", bytes, bound: Some(WATCH_BYTES_MAX) })
-}
-
-fn print(arguments: &Arguments, rows: &[Row]) {
-    if arguments.json {
-        let json = |row: &Row| {
-            let Row { name, bytes, bound } = row;
-            serde_json::json!({ "name": name, "bytes": bytes, "at_most": bound })
-        };
-        let rows: Vec<_> = rows.iter().map(json).collect();
-        println!("{:#}", serde_json::json!({ "clients": arguments.clients, "rows": rows }));
-        return;
+    match serde_json::from_slice(&output.stdout)? {
+        Value::String(why) => Ok(Err(why)),
+        value => Ok(Ok(Weight::from_json(&value).ok_or("a weight without figures")?)),
     }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["", "bytes", "at most", ""]);
-    for row in rows {
-        let bound = row.bound.map_or(String::new(), |bound| format!("{bound:.0}"));
-        let verdict = row.bound.map_or("", |bound| if row.bytes > bound { "MISS" } else { "ok" });
-        table.add_row([row.name, &format!("{:.1}", row.bytes), &bound, verdict]);
-    }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    println!("{} sleepers\n{table}", arguments.clients);
 }
-
-/// 64 of the record and 160 of the words.
-const USER_BYTES_MAX: f64 = 224.0;
-const WATCH_BYTES_MAX: f64 = 48.0;
-const BARE_PAIRS: u32 = 4000;

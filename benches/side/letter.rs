@@ -33,8 +33,20 @@ impl Random {
     }
 }
 
-/// The line of a client whose socket has this inode; with `notify`, a second descriptor follows.
-pub fn line(random: &mut Random, inode: u64, minor: u64, notify: bool) -> String {
+/// What a line says that is not chance.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// Of the client's socket.
+    pub inode: u64,
+    pub minor: u64,
+    pub keepalive_secs: u32,
+    /// A second descriptor follows.
+    pub notify: bool,
+}
+
+/// A client's line.
+pub fn line(random: &mut Random, facts: Facts) -> String {
+    let Facts { inode, minor, keepalive_secs, notify } = facts;
     let (user, mailbox) = (random.word(), random.word());
     let (ip, port) = (random.next() as u32, 1024 + random.below(64_000) as u16);
     // Dovecot's session id: time, port and address.
@@ -51,7 +63,8 @@ pub fn line(random: &mut Random, inode: u64, minor: u64, notify: bool) -> String
     let notify = if notify { "\tnotify_fd" } else { "" };
     format!(
         "{user}@example.org\t%{{service}}(%{{user}})<%{{process:pid}}><%{{session}}>: \t\
-         idle_notify_interval=120\tpeer_dev_major=0\tpeer_dev_minor={minor}\tpeer_ino={inode}\t\
+         idle_notify_interval={keepalive_secs}\t\
+         peer_dev_major=0\tpeer_dev_minor={minor}\tpeer_ino={inode}\t\
          session={}\tsession_created={}\tlip=192.0.2.1\tlport=143\trip={}\trport={port}\t\
          userdb_fields=uid=5000\x01tgid=5000\x01thome=/srv/mail/example.org/{user}\x01t\
          auth_mech=PLAIN\x01tauth_token={token}\tuid=5000\tgid=5000\tmailbox={mailbox}\t\

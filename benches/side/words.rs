@@ -6,7 +6,7 @@ use std::io;
 use torpor_engine::cold::Cold;
 use torpor_engine::limits::Limits;
 
-use super::letter::{Random, line};
+use super::letter::{Facts, Random, line};
 
 /// Names and bytes a line of each way.
 ///
@@ -14,8 +14,10 @@ use super::letter::{Random, line};
 /// No memory, or zstd learns nothing.
 pub fn compare() -> io::Result<[(&'static str, f64); 3]> {
     let mut random = Random(99);
+    let facts =
+        |number| Facts { inode: 90_000 + number, minor: 9, keepalive_secs: 120, notify: true };
     let lines: Vec<String> =
-        (0..2 * LINES).map(|n| line(&mut random, 90_000 + n, 9, true)).collect();
+        (0..2 * LINES).map(|number| line(&mut random, facts(number))).collect();
     let (learnt, tried) = lines.split_at(LINES as usize);
     let learnt = zstd::dict::from_samples(learnt, DICTIONARY_BYTES)?;
     let mut compressor = zstd::bulk::Compressor::with_dictionary(LEVEL, &learnt)?;

@@ -1,0 +1,225 @@
+//! What a hibernate, a wake and a keepalive cost torpor itself: the worker does nothing but speak
+//! the whole imap-master conversation, and the clients are peers without sockets on a TUN device.
+//!
+//! CPU is that of all threads of all torpor processes (schedstat). The delay is an upper bound of
+//! the time from the completion to the descriptor's sendmsg: from the moment the client is told to
+//! speak to the worker's accept, and from the worker's VERSION to the descriptor.
+//!
+//! ```text
+//! cargo bench -p torpor-suite --bench null -- \
+//!     [--clients 15000] [--rounds 5] [--wakes-per-sec 1000] [--json FILE]
+//! ```
+//! The long sleep: `--clients 1000000 --rounds 1 --hold 600 --keepalive-secs 120 --wakes 10000`.
+//! Needs root. Exit status 1: a bound was missed.
+
+mod side {
+    pub mod binary;
+    pub mod letter;
+    pub mod null;
+    pub mod peers;
+    pub mod pledge;
+    pub mod worker;
+}
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use serde_json::json;
+use torpor::dovecot::raise_open_files;
+
+use side::letter::Random;
+use side::null::{self, Talk};
+use side::peers::Peers;
+use side::pledge::{Pledge, Terms};
+
+/// torpor's own cost of a hibernate, a wake and a keepalive
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long, default_value_t = 15_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    clients: u32,
+    /// How many wake in each round [default: all]
+    #[arg(long)]
+    wakes: Option<u32>,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Rate at which delays are measured
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    wakes_per_sec: u32,
+    /// Seconds between a client's keepalives
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    keepalive_secs: u32,
+    /// Seconds that everybody is held, for the cost of keepalives
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    hold: u32,
+    /// Lines of torpor's `[sleep]`
+    #[arg(long, default_value = "doze_secs = 0")]
+    config: String,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What cargo bench adds
+    #[arg(long = "bench", hide = true)]
+    _bench: bool,
+}
+
+/// One round's figures by name.
+type Figures = BTreeMap<&'static str, f64>;
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    raise_open_files();
+    let mut rounds = Vec::new();
+    for round in 1..=arguments.rounds {
+        eprintln!("round {round} of {}", arguments.rounds);
+        rounds.push(play(&arguments)?);
+    }
+    let mut fine = true;
+    let mut medians = Figures::new();
+    for name in rounds[0].keys() {
+        let mut values: Vec<f64> =
+            rounds.iter().filter_map(|round| round.get(name)).copied().collect();
+        values.sort_by(f64::total_cmp);
+        let median = values[values.len() / 2];
+        let verdict = match bound(name, median) {
+            Some(true) => "ok",
+            Some(false) => "MISS",
+            None => "",
+        };
+        fine &= verdict != "MISS";
+        println!("{name:44} {median:12.1} {verdict}");
+        medians.insert(name, median);
+    }
+    if let Some(path) = &arguments.json {
+        let value = json!({ "clients": arguments.clients, "medians": medians, "rounds": rounds });
+        std::fs::write(path, format!("{value:#}\n"))?;
+    }
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a figure keeps what was promised; `None`: nothing was.
+fn bound(name: &str, value: f64) -> Option<bool> {
+    match name {
+        CPU_HIBERNATE | CPU_WAKE => Some(value <= 60.0),
+        KEEPALIVES => Some(value >= 200_000.0),
+        DELAY_P99 => Some(value < 200.0),
+        LOST => Some(value < 0.5),
+        _ => None,
+    }
+}
+
+fn play(arguments: &Arguments) -> Result<Figures, Box<dyn Error>> {
+    let Arguments { clients, keepalive_secs, config, hold, .. } = arguments;
+    // Our workers are threads, which never end: only their age says that they are free again.
+    let room = format!("{config}\n[wake]\nworkers_max = 60000\nawake_age_ms_max = 1000\n");
+    let terms = Terms { config: room, clients: *clients, keepalive_secs: *keepalive_secs };
+    let mut pledge = Pledge::start(&terms)?;
+    let talks = null::start(pledge.base_dir(), WORKERS)?;
+    let peers = Peers::start(*clients)?;
+    let mut figures = Figures::new();
+
+    let (begin, cpu) = (Instant::now(), cpu_us(&pledge));
+    peers.accept(*clients, |_, stream| pledge.worker.hibernate(stream.as_fd(), None))?;
+    let secs = begin.elapsed().as_secs_f64();
+    thread::sleep(SETTLE);
+    figures.insert(CPU_HIBERNATE, (cpu_us(&pledge) - cpu) / f64::from(*clients));
+    figures.insert("hibernates a second, one worker", f64::from(*clients) / secs);
+
+    let (beats, cpu) = (peers.crowd.tally()?.untagged, cpu_us(&pledge));
+    thread::sleep(Duration::from_secs((*hold).into()));
+    let (beats, cpu) = (peers.crowd.tally()?.untagged - beats, cpu_us(&pledge) - cpu);
+    figures.insert(KEEPALIVES, beats as f64 / cpu.max(1.0) * 1e6);
+    figures.insert("keepalives sent", beats as f64);
+    figures.insert("CPU asleep, % of a core", cpu / 1e4 / f64::from(*hold));
+
+    let mut order: Vec<u32> = (0..*clients).collect();
+    let mut random = Random(7);
+    for at in (1..order.len()).rev() {
+        order.swap(at, (random.next() % (at as u64 + 1)) as usize);
+    }
+    order.truncate(arguments.wakes.unwrap_or(*clients) as usize);
+    let slow = order.split_off(order.len() - order.len() / 5);
+    paced(arguments, &peers, &talks, slow.clone(), &mut figures)?;
+    at_once(&pledge, &peers, &talks, order.clone(), &mut figures)?;
+    let tally = peers.crowd.tally()?;
+    let asked = (slow.len() + order.len()) as f64;
+    figures.insert(LOST, asked - f64::from(tally.answered) + f64::from(tally.reset));
+    Ok(figures)
+}
+
+/// Wakes at a rate, for their delays.
+fn paced(
+    arguments: &Arguments,
+    peers: &Peers,
+    talks: &Receiver<Talk>,
+    who: Vec<u32>,
+    figures: &mut Figures,
+) -> Result<(), Box<dyn Error>> {
+    let begin = Instant::now();
+    let mut delays = Vec::new();
+    for (number, peer) in who.into_iter().enumerate() {
+        let due =
+            begin + Duration::from_secs_f64(number as f64 / f64::from(arguments.wakes_per_sec));
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let told = Instant::now();
+        peers.crowd.say(vec![peer], b"DONE\r\n")?;
+        let Talk { connected, greeted, taken } = talks.recv_timeout(ANSWER_WITHIN)?;
+        let delay = connected.saturating_duration_since(told) + (taken - greeted);
+        delays.push(delay.as_secs_f64() * 1e6);
+    }
+    delays.sort_by(f64::total_cmp);
+    figures.insert("delay of a wake, p50, µs", delays[delays.len() / 2]);
+    figures.insert(DELAY_P99, delays[delays.len() * 99 / 100]);
+    Ok(())
+}
+
+/// Wakes as fast as it goes, for their CPU.
+fn at_once(
+    pledge: &Pledge,
+    peers: &Peers,
+    talks: &Receiver<Talk>,
+    who: Vec<u32>,
+    figures: &mut Figures,
+) -> Result<(), Box<dyn Error>> {
+    let count = who.len();
+    let (begin, cpu) = (Instant::now(), cpu_us(pledge));
+    peers.crowd.say(who, b"DONE\r\n")?;
+    for _ in 0..count {
+        talks.recv_timeout(ANSWER_WITHIN)?;
+    }
+    let secs = begin.elapsed().as_secs_f64();
+    thread::sleep(SETTLE);
+    figures.insert(CPU_WAKE, (cpu_us(pledge) - cpu) / count as f64);
+    figures.insert("wakes a second", count as f64 / secs);
+    Ok(())
+}
+
+/// Time on a processor, of all threads of all its processes.
+fn cpu_us(pledge: &Pledge) -> f64 {
+    let mut nanoseconds = 0.0;
+    for pid in pledge.family() {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let first = text.split(' ').next().and_then(|word| word.parse::<f64>().ok());
+            nanoseconds += first.unwrap_or(0.0);
+        }
+    }
+    nanoseconds / 1000.0
+}
+
+const CPU_HIBERNATE: &str = "CPU of a hibernate, µs";
+const CPU_WAKE: &str = "CPU of a wake, µs";
+const KEEPALIVES: &str = "keepalives a second of CPU";
+const DELAY_P99: &str = "delay of a wake, p99, µs";
+const LOST: &str = "clients lost";
+const WORKERS: usize = 8;
+const SETTLE: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);

@@ -1,0 +1,108 @@
+//! Sleepers of a torpor, weighed stage by stage.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use super::maildirs::{Copies, Maildirs};
+use super::peers::Peers;
+use super::pledge::{Pledge, Terms};
+use super::scale::{Scale, Weight};
+
+/// Sleepers on TCP, with these lines of configuration.
+///
+/// # Errors
+/// torpor does not start, or refuses somebody.
+pub fn tcp(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
+    let mut pledge = start(clients, config)?;
+    let peers = Peers::start(clients + 1)?;
+    hold(&mut pledge, &peers, 1)?;
+    let before = Scale::settled(&pledge.family())?;
+    hold(&mut pledge, &peers, clients)?;
+    Ok(before.until(&Scale::read(&pledge.family())?, clients))
+}
+
+/// Sleepers on AF_UNIX, as imap-login's proxy leaves them; the proxy's end is taken off.
+///
+/// # Errors
+/// As [`tcp`].
+pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
+    let mut pledge = start(clients, config)?;
+    let mut ends: Vec<OwnedFd> = Vec::new();
+    let before = Scale::settled(&[])?;
+    for _ in 0..BARE_PAIRS {
+        let (one, other) = UnixStream::pair()?;
+        ends.extend([one.into(), other.into()]);
+    }
+    let end = before.until(&Scale::read(&[])?, 2 * BARE_PAIRS).kernel;
+    let mut pair = |pledge: &mut Pledge| -> Result<(), Box<dyn Error>> {
+        let (client, server) = UnixStream::pair()?;
+        ends.push(client.into());
+        Ok(pledge.worker.hibernate(server.as_fd(), None)?)
+    };
+    pair(&mut pledge)?;
+    let before = Scale::settled(&pledge.family())?;
+    for _ in 0..clients {
+        pair(&mut pledge)?;
+    }
+    thread::sleep(SETTLE);
+    Ok(before.until(&Scale::read(&pledge.family())?, clients).without(end))
+}
+
+/// What watching a mailbox of its own adds to a sleeper.
+///
+/// # Errors
+/// As [`tcp`].
+pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
+    let mut pledge = start(2 * mailboxes + 1, config)?;
+    let peers = Peers::start(2 * mailboxes + 2)?;
+    let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
+    hold(&mut pledge, &peers, 1)?;
+    hold_watching(&mut pledge, &peers, &mut maildirs, 1)?;
+    let before = Scale::settled(&pledge.family())?;
+    hold(&mut pledge, &peers, mailboxes)?;
+    let between = Scale::read(&pledge.family())?;
+    hold_watching(&mut pledge, &peers, &mut maildirs, mailboxes)?;
+    let after = Scale::read(&pledge.family())?;
+    let (blind, watching) = (before.until(&between, mailboxes), between.until(&after, mailboxes));
+    Ok(watching.on_top_of(&blind))
+}
+
+fn start(clients: u32, config: &str) -> std::io::Result<Pledge> {
+    Pledge::start(&Terms { config: config.to_owned(), clients, keepalive_secs: 120 })
+}
+
+fn hold(pledge: &mut Pledge, peers: &Peers, count: u32) -> Result<(), Box<dyn Error>> {
+    peers.accept(count, |_, stream| pledge.worker.hibernate(stream.as_fd(), None))?;
+    // The last + is out before the engine has counted its sleeper.
+    thread::sleep(SETTLE);
+    Ok(())
+}
+
+fn hold_watching(
+    pledge: &mut Pledge,
+    peers: &Peers,
+    maildirs: &mut Maildirs,
+    count: u32,
+) -> Result<(), Box<dyn Error>> {
+    let mut streams = Vec::new();
+    let mut copies = Copies::default();
+    peers.accept(count, |_, stream| {
+        streams.push(stream);
+        Ok::<(), Infallible>(())
+    })?;
+    for stream in streams {
+        let notify = maildirs.watch()?;
+        pledge.worker.hibernate(stream.as_fd(), Some(notify.as_fd()))?;
+        copies.keep(notify);
+    }
+    copies.close();
+    thread::sleep(SETTLE);
+    Ok(())
+}
+
+const BARE_PAIRS: u32 = 1000;
+const SETTLE: Duration = Duration::from_millis(1500);
