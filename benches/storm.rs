@@ -159,7 +159,9 @@ fn column(played: &Value) -> Vec<(String, String)> {
         let secs = |key: &str| answer[key].as_f64().map(|us| format!("{:.2} s", us / 1e6));
         let (asked, answered) = (&answer["asked"], &answer["answered"]);
         rows.push((format!("{name}: answered"), format!("{answered} of {asked}")));
-        for (label, key) in [("p50", "p50_us"), ("p99", "p99_us"), ("the last", "max_us")] {
+        for (label, key) in
+            [("the first", "min_us"), ("p50", "p50_us"), ("p99", "p99_us"), ("the last", "max_us")]
+        {
             rows.push((format!("{name}: {label}"), secs(key).unwrap_or_default()));
         }
         let died: u64 = act["died"].as_object().into_iter().flatten().map(|(_, n)| count(n)).sum();
