@@ -1,12 +1,10 @@
 //! Who sleeps on which mailbox: one entry a mailbox, however many sleep on it.
 //!
-//! A mailbox is the set of watches that one adoption brought (Maildir: new and cur). Its sleepers
-//! are linked through their records. A change empties the list: each is owed one wake, and the
-//! worker looks at the mailbox anew.
+//! A mailbox is the set of watches that its sleepers' adoptions brought (Maildir: new and cur). Its
+//! sleepers are linked through their records. A change empties the list: each is owed one wake, and
+//! the worker looks at the mailbox anew.
 
-use std::collections::HashMap;
-
-use crate::near::BuildNear;
+use crate::near::Near;
 use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::slots::Slots;
@@ -14,39 +12,47 @@ use crate::watch::WATCHES_PER_NOTIFY_MAX;
 
 /// All mailboxes that somebody sleeps on.
 pub struct Mailboxes {
-    entries: slab::Slab<Mailbox>,
-    by_watch: HashMap<i32, u32, BuildNear>,
-    /// Entries whose sleepers are owed a wake and still linked, first and last.
+    /// Those that were ever used, within what is reserved.
+    nodes: Vec<Node>,
+    nodes_max: usize,
+    /// First unused node, linked through `first`.
+    free: u32,
+    by_watch: Near,
+    count: usize,
+    /// Mailboxes whose sleepers are owed a wake and still linked, first and last.
     changed: u32,
     changed_last: u32,
 }
 
-struct Mailbox {
+/// A mailbox, or two more watches of one: most have two.
+#[derive(Clone, Copy)]
+struct Node {
+    /// -1: none.
+    wds: [i32; WATCHES_PER_NODE],
+    /// First sleeper; of further watches the mailbox that they belong to.
     first: u32,
-    sleepers: u32,
-    watches: [Watch; WATCHES_MAX],
-    /// True exactly when it is in the list of changed ones; then the next of them.
-    changed: bool,
-    changed_next: u32,
+    /// Node with further watches.
+    more: u32,
+    /// Next changed mailbox, [`UNCHANGED`], or what else the node is.
+    next: u32,
 }
 
-/// A watch on the shared inotify instance and how many adoptions stand behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watch {
-    /// -1: none.
-    pub wd: i32,
-    pub adoptions: u32,
-}
+/// Watches, -1 where there is none.
+pub type Wds = [i32; WATCHES_MAX];
 
 impl Mailboxes {
-    /// Room for `max` mailboxes; nothing is allocated afterwards.
+    /// Room for `max` mailboxes of two watches; nothing is allocated afterwards.
     pub fn new(max: u32) -> Self {
-        let entries = slab::Slab::with_capacity(max as usize);
-        let by_watch = HashMap::with_capacity_and_hasher(
-            2 * WATCHES_PER_NOTIFY_MAX * max as usize,
-            BuildNear::default(),
-        );
-        Self { entries, by_watch, changed: NIL, changed_last: NIL }
+        let nodes_max = max as usize;
+        Self {
+            nodes: Vec::with_capacity(nodes_max),
+            nodes_max,
+            free: NIL,
+            by_watch: Near::new(WATCHES_PER_NODE * nodes_max),
+            count: 0,
+            changed: NIL,
+            changed_last: NIL,
+        }
     }
 
     /// `slot` sleeps on the mailbox with these watches. `false` when there is no room for it, or
@@ -54,37 +60,33 @@ impl Mailboxes {
     #[must_use]
     pub fn join(&mut self, slots: &mut Slots, slot: u32, wds: &[i32]) -> bool {
         assert_eq!(slots[slot].mailbox, NIL, "a client sleeps on one mailbox");
-        let mut known = wds.iter().filter_map(|wd| self.by_watch.get(wd).copied());
-        let mailbox = match known.next() {
-            Some(mailbox) if known.all(|other| other == mailbox) => mailbox,
-            Some(_) => return false,
-            None if self.entries.len() < self.entries.capacity() => {
-                let watches = [NO_WATCH; WATCHES_MAX];
-                let entry =
-                    Mailbox { first: NIL, sleepers: 0, watches, changed: false, changed_next: NIL };
-                self.entries.insert(entry) as u32
-            }
-            None => return false,
-        };
-        let entry = &mut self.entries[mailbox as usize];
-        if !entry.count(wds) {
+        assert!(!wds.is_empty() && wds.iter().all(|wd| *wd >= 0));
+        let mut known = wds.iter().filter_map(|wd| self.owner(*wd));
+        let owner = known.next();
+        if known.any(|other| Some(other) != owner) || !self.has_room(owner, wds) {
             return false;
         }
+        let mailbox = owner.unwrap_or_else(|| {
+            self.count += 1;
+            self.claim(NIL, UNCHANGED)
+        });
         for wd in wds {
-            self.by_watch.insert(*wd, mailbox);
+            if self.owner(*wd).is_none() {
+                self.add_watch(mailbox, *wd);
+            }
         }
+        let entry = &mut self.nodes[mailbox as usize];
         let record = &mut slots[slot];
         (record.mailbox, record.mailbox_prev, record.mailbox_next) = (mailbox, NIL, entry.first);
         if entry.first != NIL {
             slots[entry.first].mailbox_prev = slot;
         }
         entry.first = slot;
-        entry.sleepers += 1;
         true
     }
 
     /// `slot` sleeps here no more. Returns the watches that nobody needs now.
-    pub fn leave(&mut self, slots: &mut Slots, slot: u32) -> [Watch; WATCHES_MAX] {
+    pub fn leave(&mut self, slots: &mut Slots, slot: u32) -> Wds {
         let record = &mut slots[slot];
         let (mailbox, prev, next) = (record.mailbox, record.mailbox_prev, record.mailbox_next);
         (record.mailbox, record.mailbox_prev, record.mailbox_next) = (NIL, NIL, NIL);
@@ -92,32 +94,35 @@ impl Mailboxes {
         if next != NIL {
             slots[next].mailbox_prev = prev;
         }
-        let entry = &mut self.entries[mailbox as usize];
+        let entry = &mut self.nodes[mailbox as usize];
         match prev {
             NIL => entry.first = next,
             _ if planted(Bug::MailboxForgotten) => entry.first = next,
             prev => slots[prev].mailbox_next = next,
         }
-        entry.sleepers -= 1;
-        assert_eq!(entry.sleepers == 0, entry.first == NIL);
-        if entry.sleepers > 0 || entry.changed {
-            return [NO_WATCH; WATCHES_MAX];
+        if entry.first != NIL || entry.next != UNCHANGED {
+            return NO_WDS;
         }
-        self.drop_entry(mailbox)
+        self.drop_mailbox(mailbox)
+    }
+
+    /// True exactly when somebody sleeps on this watch.
+    pub fn knows(&self, wd: i32) -> bool {
+        self.owner(wd).is_some()
     }
 
     /// Something happened under this watch. `false` when nobody sleeps on it.
     pub fn mark_changed(&mut self, wd: i32) -> bool {
-        let Some(mailbox) = self.by_watch.get(&wd).copied() else { return false };
-        self.mark(mailbox);
-        true
+        let owner = self.owner(wd);
+        owner.into_iter().for_each(|mailbox| self.mark(mailbox));
+        owner.is_some()
     }
 
     /// Events were lost: every mailbox counts as changed.
     pub fn mark_all_changed(&mut self) {
-        for mailbox in 0..self.entries.capacity() {
-            if self.entries.contains(mailbox) {
-                self.mark(mailbox as u32);
+        for node in 0..self.nodes.len() as u32 {
+            if !matches!(self.nodes[node as usize].next, FURTHER | FREE) {
+                self.mark(node);
             }
         }
     }
@@ -129,19 +134,19 @@ impl Mailboxes {
         if mailbox == NIL {
             return None;
         }
-        let entry = &mut self.entries[mailbox as usize];
+        let entry = &mut self.nodes[mailbox as usize];
         if entry.first != NIL {
             return Some(Changed::Sleeper(entry.first));
         }
-        self.changed = entry.changed_next;
+        self.changed = core::mem::replace(&mut entry.next, UNCHANGED);
         if self.changed == NIL {
             self.changed_last = NIL;
         }
-        Some(Changed::Empty(self.drop_entry(mailbox)))
+        Some(Changed::Empty(self.drop_mailbox(mailbox)))
     }
 
     pub fn count(&self) -> usize {
-        self.entries.len()
+        self.count
     }
 
     /// True exactly when somebody is owed a wake and not queued yet.
@@ -150,40 +155,102 @@ impl Mailboxes {
     }
 
     fn mark(&mut self, mailbox: u32) {
-        let entry = &mut self.entries[mailbox as usize];
-        if core::mem::replace(&mut entry.changed, true) {
+        let entry = &mut self.nodes[mailbox as usize];
+        if entry.next != UNCHANGED {
             return;
         }
-        entry.changed_next = NIL;
+        entry.next = NIL;
         match self.changed_last {
             NIL => self.changed = mailbox,
-            last => self.entries[last as usize].changed_next = mailbox,
+            last => self.nodes[last as usize].next = mailbox,
         }
         self.changed_last = mailbox;
     }
 
-    fn drop_entry(&mut self, mailbox: u32) -> [Watch; WATCHES_MAX] {
-        let entry = self.entries.remove(mailbox as usize);
-        assert_eq!(entry.sleepers, 0);
-        for watch in entry.watches.iter().filter(|watch| watch.wd != NO_WATCH.wd) {
-            let known = self.by_watch.remove(&watch.wd);
-            assert_eq!(known, Some(mailbox), "a watch belongs to one mailbox");
+    /// The mailbox with this watch.
+    fn owner(&self, wd: i32) -> Option<u32> {
+        let place = self.by_watch.find(wd, number_of(&self.nodes))?;
+        let node = place / WATCHES_PER_NODE as u32;
+        let Node { first, next, .. } = self.nodes[node as usize];
+        Some(if next == FURTHER { first } else { node })
+    }
+
+    /// True when as many nodes are free as these watches may need, and the mailbox may have them.
+    fn has_room(&self, mailbox: Option<u32>, wds: &[i32]) -> bool {
+        let new = wds.iter().filter(|wd| self.owner(**wd).is_none()).count();
+        let mut had = 0;
+        let mut node = mailbox.unwrap_or(NIL);
+        while node != NIL {
+            let Node { wds, more, .. } = self.nodes[node as usize];
+            had += wds.iter().filter(|wd| **wd >= 0).count();
+            node = more;
         }
-        entry.watches
+        let needed = (had + new).div_ceil(WATCHES_PER_NODE) - had.div_ceil(WATCHES_PER_NODE);
+        let mut free = self.nodes_max - self.nodes.len();
+        let mut unused = self.free;
+        while free < needed && unused != NIL {
+            unused = self.nodes[unused as usize].first;
+            free += 1;
+        }
+        had + new <= WATCHES_MAX && needed <= free
+    }
+
+    fn claim(&mut self, first: u32, next: u32) -> u32 {
+        let fresh = Node { wds: [-1; WATCHES_PER_NODE], first, more: NIL, next };
+        let node = self.free;
+        if node == NIL {
+            assert!(self.nodes.len() < self.nodes_max, "room was looked for");
+            self.nodes.push(fresh);
+            return self.nodes.len() as u32 - 1;
+        }
+        assert_eq!(self.nodes[node as usize].next, FREE);
+        self.free = core::mem::replace(&mut self.nodes[node as usize], fresh).first;
+        node
+    }
+
+    fn add_watch(&mut self, mailbox: u32, wd: i32) {
+        let mut node = mailbox;
+        loop {
+            let Node { wds, more, .. } = self.nodes[node as usize];
+            if let Some(at) = wds.iter().position(|wd| *wd < 0) {
+                self.nodes[node as usize].wds[at] = wd;
+                self.by_watch.insert(wd, node * WATCHES_PER_NODE as u32 + at as u32);
+                return;
+            }
+            if more == NIL {
+                self.nodes[node as usize].more = self.claim(mailbox, FURTHER);
+            }
+            node = self.nodes[node as usize].more;
+        }
+    }
+
+    fn drop_mailbox(&mut self, mailbox: u32) -> Wds {
+        let (mut all, mut count, mut node) = (NO_WDS, 0, mailbox);
+        assert_eq!(self.nodes[mailbox as usize].next, UNCHANGED);
+        while node != NIL {
+            let Node { wds, more, .. } = self.nodes[node as usize];
+            for wd in wds.into_iter().filter(|wd| *wd >= 0) {
+                let known = self.by_watch.remove(wd, number_of(&self.nodes));
+                assert_eq!(known.map(|place| place / WATCHES_PER_NODE as u32), Some(node));
+                all[count] = wd;
+                count += 1;
+            }
+            let unused =
+                Node { wds: [-1; WATCHES_PER_NODE], first: self.free, more: NIL, next: FREE };
+            self.nodes[node as usize] = unused;
+            self.free = node;
+            node = more;
+        }
+        self.count -= 1;
+        all
     }
 }
 
-impl Mailbox {
-    /// Counts one adoption for each watch; `false`, and nothing counted, when they do not fit.
-    fn count(&mut self, wds: &[i32]) -> bool {
-        let mut watches = self.watches;
-        for wd in wds {
-            let place = watches.iter_mut().find(|watch| watch.wd == *wd || watch.wd == -1);
-            let Some(watch) = place else { return false };
-            *watch = Watch { wd: *wd, adoptions: watch.adoptions + 1 };
-        }
-        self.watches = watches;
-        true
+/// The watch in a place of the table.
+fn number_of(nodes: &[Node]) -> impl Fn(u32) -> i32 {
+    move |place| {
+        let place = place as usize;
+        nodes[place / WATCHES_PER_NODE].wds[place % WATCHES_PER_NODE]
     }
 }
 
@@ -193,82 +260,23 @@ pub enum Changed {
     /// Wake this one.
     Sleeper(u32),
     /// Release these.
-    Empty([Watch; WATCHES_MAX]),
+    Empty(Wds),
 }
 
 /// Watches that one mailbox gathers at most: adoptions may name overlapping sets.
 pub const WATCHES_MAX: usize = 2 * WATCHES_PER_NOTIFY_MAX;
-/// No watch.
-pub const NO_WATCH: Watch = Watch { wd: -1, adoptions: 0 };
+/// No watches.
+pub const NO_WDS: Wds = [-1; WATCHES_MAX];
+
+const WATCHES_PER_NODE: usize = 2;
+/// Nobody is owed a wake.
+const UNCHANGED: u32 = NIL - 1;
+/// Not a mailbox, but further watches of one.
+const FURTHER: u32 = NIL - 2;
+/// Neither.
+const FREE: u32 = NIL - 3;
+
+const _: () = assert!(size_of::<Node>() == 20, "a mailbox costs so many bytes, and its watches 16");
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sleepers(count: u32) -> (Slots, Vec<u32>) {
-        let mut slots = Slots::new(count);
-        let all = (0..count).map(|_| slots.claim().expect("free")).collect();
-        (slots, all)
-    }
-
-    #[test]
-    fn one_entry_for_all_who_sleep_on_a_mailbox() {
-        let (mut slots, all) = sleepers(3);
-        let mut mailboxes = Mailboxes::new(4);
-        for slot in &all {
-            assert!(mailboxes.join(&mut slots, *slot, &[1, 2]));
-        }
-        assert_eq!(mailboxes.count(), 1);
-        assert_eq!(mailboxes.leave(&mut slots, all[1]), [NO_WATCH; WATCHES_MAX]);
-        assert_eq!(mailboxes.leave(&mut slots, all[0]), [NO_WATCH; WATCHES_MAX]);
-        let released = mailboxes.leave(&mut slots, all[2]);
-        assert_eq!(released[..2], [1, 2].map(|wd| Watch { wd, adoptions: 3 }));
-        assert_eq!((mailboxes.count(), mailboxes.by_watch.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_change_wakes_each_sleeper_once_and_then_releases() {
-        let (mut slots, all) = sleepers(2);
-        let mut mailboxes = Mailboxes::new(4);
-        for slot in &all {
-            assert!(mailboxes.join(&mut slots, *slot, &[5]));
-        }
-        assert!(mailboxes.mark_changed(5) && mailboxes.mark_changed(5));
-        assert!(!mailboxes.mark_changed(6));
-        let mut woken = Vec::new();
-        loop {
-            match mailboxes.next_changed() {
-                Some(Changed::Sleeper(slot)) => {
-                    woken.push(slot);
-                    assert_eq!(mailboxes.leave(&mut slots, slot), [NO_WATCH; WATCHES_MAX]);
-                }
-                Some(Changed::Empty(watches)) => {
-                    assert_eq!(watches[0], Watch { wd: 5, adoptions: 2 });
-                }
-                None => break,
-            }
-        }
-        woken.sort_unstable();
-        assert_eq!((woken, mailboxes.count()), (all, 0));
-    }
-
-    #[test]
-    fn an_overflow_marks_everybody_and_watches_never_belong_to_two() {
-        let (mut slots, all) = sleepers(4);
-        let mut mailboxes = Mailboxes::new(2);
-        assert!(mailboxes.join(&mut slots, all[0], &[1]));
-        assert!(mailboxes.join(&mut slots, all[1], &[2]));
-        assert!(!mailboxes.join(&mut slots, all[2], &[1, 2]), "of two mailboxes");
-        assert!(!mailboxes.join(&mut slots, all[2], &[3]), "no room");
-        assert!(mailboxes.join(&mut slots, all[2], &[1, 3]), "grows");
-        mailboxes.mark_all_changed();
-        let mut woken = 0;
-        while let Some(changed) = mailboxes.next_changed() {
-            if let Changed::Sleeper(slot) = changed {
-                mailboxes.leave(&mut slots, slot);
-                woken += 1;
-            }
-        }
-        assert_eq!((woken, mailboxes.count()), (3, 0));
-    }
-}
+mod tests;

@@ -17,8 +17,10 @@ pub enum WatchOrder {
     /// Adopt the notify descriptor `passed` for `slot`. Changes at or after `since_us` (wall
     /// clock, microseconds since the epoch) may be unknown to the worker and count.
     Adopt { passed: crate::ring::Passed, slot: u32, generation: u32, since_us: u64 },
-    /// Nobody sleeps on `wd` any more: take back `adoptions` of its adoptions.
-    Release { wd: i32, adoptions: u32 },
+    /// Nobody sleeps on `wd` any more. Where an adoption of it is on its way to us, the kernel's
+    /// word that the watch has gone (IN_IGNORED) is a change to it: so neither side has to count
+    /// who sleeps on what.
+    Release { wd: i32 },
     /// Remove the watches of the descriptor kept for `slot` by hand and close it later.
     Retire { slot: u32 },
 }

@@ -128,7 +128,7 @@ impl Desk {
                 let _ = self.answers.send((Adopted { slot, generation, outcome }, kept));
                 self.bell.ring();
             }
-            (WatchOrder::Release { wd, adoptions }, None) => self.adopter.release(wd, adoptions),
+            (WatchOrder::Release { wd }, None) => self.adopter.release(wd),
             (WatchOrder::Retire { .. }, Some(notify)) => {
                 adopter::strip(&notify);
                 assert!(self.closing.send(notify).is_ok(), "the closing thread has died");

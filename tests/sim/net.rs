@@ -100,8 +100,8 @@ pub struct Mailbox {
     pub changed_ms: u64,
     /// As its directories' mtime has it.
     pub changed_us: u64,
-    /// On the shared instance, with how many adoptions.
-    pub wds: Option<([i32; 2], u32)>,
+    /// On the shared instance.
+    pub wds: Option<[i32; 2]>,
 }
 
 /// A notify descriptor's instance.
@@ -206,7 +206,7 @@ impl Net {
         entry.version += 1;
         entry.changed_ms = now_ms;
         entry.changed_us = wall_us;
-        if let Some((wds, _)) = entry.wds {
+        if let Some(wds) = entry.wds {
             self.shared.push_back((wds[self.random.below(2) as usize], 0x100));
         }
         for notify in self.notifies.iter_mut().filter(|notify| notify.mailbox == mailbox) {

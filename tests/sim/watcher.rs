@@ -1,4 +1,4 @@
-//! The simulated watcher: adoptions counted by watch, replies that may be late.
+//! The simulated watcher: orders and replies that may be late, each kind in its order.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use torpor_engine::watch::{Adopted, Adoption, WatchOrder};
 
 use crate::counting;
 use crate::faults::Fault;
-use crate::net::{Net, Shared, SimFd, Thing};
+use crate::net::{Mailbox, Net, Shared, SimFd, Thing};
 
 pub struct SimWatcher {
     net: Shared,
@@ -40,11 +40,12 @@ impl SimWatcher {
                     net.say(|| format!("slot {slot}: {outcome:?}"));
                     let late = net.strikes(Fault::AdoptionLate, 300);
                     let delay_ms = if late { net.random.below(300) } else { 0 };
-                    let due_ms = net.now.mono_ms + delay_ms;
+                    let last_ms = self.replies.back().map_or(0, |reply| reply.0);
+                    let due_ms = (net.now.mono_ms + delay_ms).max(last_ms);
                     let adopted = Adopted { slot, generation, outcome };
                     self.replies.push_back((due_ms, adopted, notify));
                 }
-                WatchOrder::Release { wd, adoptions } => release(&mut net, wd, adoptions),
+                WatchOrder::Release { wd } => release(&mut net, wd),
                 WatchOrder::Retire { .. } => drop(notify),
             }
         }
@@ -62,32 +63,20 @@ fn adopt(net: &mut Net, notify: SimFd, since_us: u64) -> (Adoption, Option<SimFd
     let mailbox = net.notifies[at].mailbox;
     let next_wd = net.next_wd;
     let entry = &mut net.mailboxes[mailbox];
-    let (wds, adoptions) = entry.wds.unwrap_or(([next_wd, next_wd + 1], 0));
-    if adoptions == 0 {
-        net.next_wd += 2;
-    }
-    entry.wds = Some((wds, adoptions + 1));
+    let wds = *entry.wds.get_or_insert([next_wd, next_wd + 1]);
     // The watches are on before this last look, so that nothing falls between.
     let late = entry.changed_us >= since_us;
     let changed = net.notifies[at].readable || late;
+    net.next_wd = next_wd.max(wds[1] + 1);
     (Adoption::Shared { wds: [wds[0], wds[1], -1, -1], changed }, None)
 }
 
-fn release(net: &mut Net, wd: i32, adoptions: u32) {
+fn release(net: &mut Net, wd: i32) {
+    assert!(wd < net.next_wd, "released a watch that never was");
     // Both watches of a mailbox are released together; the first one counts.
-    let found =
-        net.mailboxes.iter().position(|entry| entry.wds.is_some_and(|(wds, _)| wds[0] == wd));
-    let Some(mailbox) = found else {
-        let second =
-            net.mailboxes.iter().any(|entry| entry.wds.is_some_and(|(wds, _)| wds[1] == wd));
-        let gone = wd < net.next_wd;
-        assert!(second || gone, "released a watch that never was");
-        return;
-    };
-    let (wds, count) = net.mailboxes[mailbox].wds.expect("found by it");
-    assert!(adoptions <= count, "more is released than was adopted");
-    net.mailboxes[mailbox].wds = (count > adoptions).then_some((wds, count - adoptions));
-    if count == adoptions {
+    let with_it = |entry: &&mut Mailbox| entry.wds.is_some_and(|wds| wds[0] == wd);
+    if let Some(mailbox) = net.mailboxes.iter_mut().find(with_it) {
+        let wds = mailbox.wds.take().expect("found by them");
         net.shared.extend(wds.map(|wd| (wd, 0x8000)));
     }
 }
@@ -108,7 +97,6 @@ impl Watcher for SimWatcher {
 
     fn adopted(&mut self) -> Option<(Adopted, Option<SimFd>)> {
         let now_ms = self.net.borrow().now.mono_ms;
-        let at = self.replies.iter().position(|reply| reply.0 <= now_ms)?;
-        self.replies.remove(at).map(|(_, adopted, notify)| (adopted, notify))
+        self.replies.pop_front_if(|reply| reply.0 <= now_ms).map(|(_, reply, fd)| (reply, fd))
     }
 }

@@ -153,7 +153,7 @@ impl World {
                 net.shared.push_back((-1, 0x4000));
             }
             11 if net.strikes(Fault::WatchIgnored, 200) => {
-                if let Some((wds, _)) = net.mailboxes[0].wds {
+                if let Some(wds) = net.mailboxes[0].wds {
                     net.shared.push_back((wds[0], 0x8000));
                 }
             }

@@ -204,6 +204,7 @@ impl World {
 
     /// `OK Idle completed`: the DONE and the IDLE that it answers are accounted for.
     fn check_answer(&mut self, index: u32) {
+        let now_ms = self.mono_ms;
         let session = &mut self.sessions[index as usize];
         let serial = session.serial;
         let read = &session.sent[session.acct..session.read];
@@ -212,6 +213,7 @@ impl World {
             panic!("[3] s{serial} is answered, having said {}", read.escape_ascii());
         };
         session.torn_ms = None;
+        session.answer_ms = now_ms;
         session.tag.clear();
         session.tag.extend_from_slice(tag);
         session.acct += count;
@@ -230,7 +232,8 @@ impl World {
                 && session.window == WIDE
                 && !session.cut
                 && session.asleep_ms.is_some();
-            let last_ms = session.beat_ms.max(self.jumped_ms);
+            // A beat and a DONE that are found in one step: the answer begins a new IDLE.
+            let last_ms = session.beat_ms.max(session.answer_ms).max(self.jumped_ms);
             let most_ms = 2 * u64::from(session.interval_secs) * 1000 + 3000 + self.late_ms;
             let serial = session.serial;
             let since_ms = self.mono_ms - last_ms;

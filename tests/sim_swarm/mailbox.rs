@@ -15,8 +15,8 @@ pub struct Mailbox {
     /// Counts changes.
     pub version: u64,
     pub changed_us: u64,
-    /// Watches of `new` and `cur` on the shared instance, with their adoptions.
-    watches: [Option<(i32, u32)>; 2],
+    /// Watches of `new` and `cur` on the shared instance.
+    watches: [Option<i32>; 2],
 }
 
 /// A notify descriptor: an inotify instance of one client's worker.
@@ -86,10 +86,10 @@ impl World {
         mailbox.changed_us = self.wall_us;
         let version = mailbox.version;
         self.tell(|| format!("mailbox {number} changes to {version}"));
-        if let Some((wd, _)) = self.boxes[number].watches[0] {
+        if let Some(wd) = self.boxes[number].watches[0] {
             self.shared.queue.push_back((wd, 0x100));
         }
-        if let Some((wd, _)) = self.boxes[number].watches[1]
+        if let Some(wd) = self.boxes[number].watches[1]
             && self.random.one_in(2)
         {
             self.shared.queue.push_back((wd, 0x80));
@@ -119,7 +119,7 @@ impl World {
     fn delete_box(&mut self, number: usize) {
         self.change(number);
         for which in 0..2 {
-            if let Some((wd, _)) = self.boxes[number].watches[which].take() {
+            if let Some(wd) = self.boxes[number].watches[which].take() {
                 self.shared.queue.extend([(wd, 0x400), (wd, 0x8000)]);
             }
         }
@@ -133,31 +133,20 @@ impl World {
         let count = if number.is_multiple_of(3) { 1 } else { 2 };
         let watches = self.boxes[number].watches.iter_mut().take(count);
         for (watch, place) in watches.zip(&mut wds) {
-            let (wd, adoptions) = watch.unwrap_or_else(|| {
+            *place = *watch.get_or_insert_with(|| {
                 self.shared.last_wd += 1;
-                (self.shared.last_wd, 0)
+                self.shared.last_wd
             });
-            *watch = Some((wd, adoptions + 1));
-            *place = wd;
         }
         wds
     }
 
-    fn release_watch(&mut self, wd: i32, adoptions: u32) {
-        for mailbox in &mut self.boxes {
-            for watch in &mut mailbox.watches {
-                let Some((known, count)) = *watch else { continue };
-                if known != wd {
-                    continue;
-                }
-                assert!(count >= adoptions, "[8] more adoptions of {wd} are released than made");
-                *watch = (count > adoptions).then_some((wd, count - adoptions));
-                if watch.is_none() {
-                    self.shared.queue.push_back((wd, 0x8000));
-                    self.kernel.stir_watch();
-                }
-                return;
-            }
+    fn release_watch(&mut self, wd: i32) {
+        let mut watches = self.boxes.iter_mut().flat_map(|mailbox| &mut mailbox.watches);
+        if let Some(watch) = watches.find(|watch| **watch == Some(wd)) {
+            *watch = None;
+            self.shared.queue.push_back((wd, 0x8000));
+            self.kernel.stir_watch();
         }
     }
 
@@ -279,9 +268,8 @@ impl Watcher for SimWatcher {
         alloc::pause();
         let mut world = self.world.borrow_mut();
         world.tell(|| format!("  watcher: {order:?}"));
-        if let WatchOrder::Release { wd, adoptions } = order {
-            assert!(adoptions > 0 && wd >= 0);
-            world.release_watch(wd, adoptions);
+        if let WatchOrder::Release { wd } = order {
+            world.release_watch(wd);
             return;
         }
         let slow = world.fault(Fault::WatcherSlow, 2);

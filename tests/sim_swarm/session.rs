@@ -56,6 +56,8 @@ pub struct Session {
     /// When the last `+` went out.
     pub given_ms: u64,
     pub beat_ms: u64,
+    /// When its DONE and IDLE were answered last.
+    pub answer_ms: u64,
     pub byes: u32,
     /// With the handoff thread.
     pub handed: bool,
@@ -125,6 +127,7 @@ impl Session {
             asleep_ms: None,
             given_ms: 0,
             beat_ms: 0,
+            answer_ms: 0,
             byes: 0,
             handed: false,
             must_go: false,

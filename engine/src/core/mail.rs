@@ -5,7 +5,7 @@ use torpor_handoff::queue::Class;
 use super::Core;
 use crate::action::{Action, Actions};
 use crate::limits::WAKES_PER_STEP;
-use crate::mailboxes::{Changed, WATCHES_MAX, Watch};
+use crate::mailboxes::{Changed, WATCHES_MAX};
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::ring::{Completion, Op};
@@ -129,9 +129,7 @@ impl Core {
         if wds.is_empty() || !self.mailboxes.join(&mut self.slots, slot, wds) {
             // Nowhere to sleep: better one wake too many than one too few.
             changed = true;
-            for wd in wds {
-                out.push(Action::Watch(WatchOrder::Release { wd: *wd, adoptions: 1 }));
-            }
+            self.let_go(wds, out);
         }
         if changed && !planted(Bug::ChangeForgotten) {
             self.turn(slot, Event::Change);
@@ -156,7 +154,7 @@ impl Core {
                         state => panic!("a watching client in {state:?}"),
                     }
                 }
-                Some(Changed::Empty(watches)) => release(&watches, out),
+                Some(Changed::Empty(wds)) => self.let_go(&wds, out),
                 None => return,
             }
         }
@@ -175,8 +173,17 @@ impl Core {
         assert!(slot < self.slots.end());
         assert!(self.slots[slot].mailbox == NIL || !self.slots[slot].has(Flag::Kept));
         if self.slots[slot].mailbox != NIL {
-            let watches = self.mailboxes.leave(&mut self.slots, slot);
-            release(&watches, out);
+            let wds = self.mailboxes.leave(&mut self.slots, slot);
+            self.let_go(&wds, out);
+        }
+    }
+
+    /// Lets go of watches that nobody sleeps on.
+    fn let_go(&self, wds: &[i32], out: &mut Actions) {
+        assert!(wds.len() <= WATCHES_MAX);
+        assert!(wds.iter().all(|wd| *wd >= -1));
+        for wd in wds.iter().filter(|wd| **wd >= 0 && !self.mailboxes.knows(**wd)) {
+            out.push(Action::Watch(WatchOrder::Release { wd: *wd }));
         }
     }
 
@@ -233,15 +240,6 @@ impl Core {
             self.slots[slot].clear(Flag::Kept);
             out.push(Action::Watch(WatchOrder::Retire { slot }));
         }
-    }
-}
-
-fn release(watches: &[Watch; WATCHES_MAX], out: &mut Actions) {
-    assert!(watches.iter().all(|watch| watch.wd < 0 || watch.adoptions > 0));
-    assert!(watches.iter().all(|watch| watch.wd >= -1));
-    for watch in watches.iter().filter(|watch| watch.wd >= 0) {
-        let (wd, adoptions) = (watch.wd, watch.adoptions);
-        out.push(Action::Watch(WatchOrder::Release { wd, adoptions }));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Adoption: from an inotify instance of a worker to watches on the one that everybody shares.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, Inotify};
 use nix::sys::stat::fstat;
@@ -17,24 +17,30 @@ use super::fdinfo::{self, Mark};
 use super::homes::Homes;
 use super::mounts::Mounts;
 
-/// The shared instance and who counts on which of its watches.
+/// The shared instance. Who sleeps on which of its watches, the core knows.
 pub struct Adopter {
     shared: Inotify,
     mounts: Mounts,
     /// Where to look for directories that may not be opened by handle.
     homes: Option<Homes>,
-    /// One inode has one watch, however many sleepers wait for it.
-    adoptions: HashMap<i32, u32>,
 }
 
 /// Watch numbers of the shared instance, -1 for none.
 type Wds = [i32; WATCHES_PER_NOTIFY_MAX];
 
+/// A watch on the shared instance.
+struct Added {
+    wd: i32,
+    /// It was not there before.
+    is_new: bool,
+    is_late: bool,
+}
+
 impl Adopter {
     /// For a shared instance that the ring reads, and a folder of mail homes if there is one.
     pub fn new(shared: Inotify, homes: Option<PathBuf>) -> Self {
         let homes = homes.map(Homes::new);
-        Self { shared, mounts: Mounts::default(), homes, adoptions: HashMap::new() }
+        Self { shared, mounts: Mounts::default(), homes }
     }
 
     /// Puts everything that `notify` watches on the shared instance and tells whether any of it
@@ -49,12 +55,16 @@ impl Adopter {
         if marks.is_empty() {
             return Err(io::Error::other("no inotify instance, or one without watches"));
         }
-        let (mut wds, mut changed) = ([-1; WATCHES_PER_NOTIFY_MAX], false);
-        for (mark, wd) in marks.iter().zip(&mut wds) {
+        let (mut wds, mut fresh, mut changed) = (NO_WDS, NO_WDS, false);
+        for (at, mark) in marks.iter().enumerate() {
             match self.add(mark, since) {
-                Ok((added, late)) => (*wd, changed) = (added, changed || late),
+                Ok(Added { wd, is_new, is_late }) => {
+                    wds[at] = wd;
+                    fresh[at] = if is_new { wd } else { -1 };
+                    changed |= is_late;
+                }
                 Err(error) => {
-                    self.take_back(&wds);
+                    self.take_back(&fresh);
                     return Err(error);
                 }
             }
@@ -62,23 +72,16 @@ impl Adopter {
         match is_readable(notify) {
             Ok(readable) => Ok((wds, changed || readable)),
             Err(errno) => {
-                self.take_back(&wds);
+                self.take_back(&fresh);
                 Err(errno.into())
             }
         }
     }
 
-    /// Takes back `adoptions` of a watch; the last one removes it.
-    pub fn release(&mut self, wd: i32, adoptions: u32) {
-        let count = self.adoptions.get_mut(&wd);
-        let count = count.unwrap_or_else(|| panic!("watch {wd} was never adopted"));
-        assert!(*count >= adoptions, "watch {wd} has {count} adoptions, not {adoptions}");
-        *count -= adoptions;
-        if *count == 0 {
-            self.adoptions.remove(&wd);
-            // EINVAL: the directory is gone and its watch with it.
-            let _ = remove_watch(&self.shared, wd);
-        }
+    /// Removes a watch.
+    pub fn release(&self, wd: i32) {
+        // EINVAL: the directory is gone and its watch with it.
+        let _ = remove_watch(&self.shared, wd);
     }
 
     /// True when mount points are open.
@@ -91,7 +94,7 @@ impl Adopter {
         self.mounts.forget();
     }
 
-    fn add(&mut self, mark: &Mark, since: SystemTime) -> io::Result<(i32, bool)> {
+    fn add(&mut self, mark: &Mark, since: SystemTime) -> io::Result<Added> {
         let inode = match (self.open(mark), &mut self.homes) {
             (Err(_), Some(homes)) => homes.open(mark.device, mark.inode)?.into(),
             (opened, _) => opened?,
@@ -101,15 +104,20 @@ impl Adopter {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
         let times = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
-        let late = times.into_iter().any(|time| is_late(time, since));
-        // Sleepers of the same directory may have asked for different events: add, not replace.
+        let is_late = times.into_iter().any(|time| is_late(time, since));
         let events = mark.mask & AddWatchFlags::IN_ALL_EVENTS.bits();
-        let mask = AddWatchFlags::from_bits_retain(events | libc::IN_MASK_ADD);
         let path = format!("/proc/self/fd/{}", inode.as_raw_fd());
-        let wd = self.shared.add_watch(path.as_str(), mask)?.as_raw();
-        assert!(wd >= 0, "the kernel gave watch {wd}");
-        *self.adoptions.entry(wd).or_insert(0) += 1;
-        Ok((wd, late))
+        let add = |flag: u32| {
+            let mask = AddWatchFlags::from_bits_retain(events | flag);
+            self.shared.add_watch(path.as_str(), mask)
+        };
+        let (wd, is_new) = match add(libc::IN_MASK_CREATE) {
+            // Sleepers of one directory may have asked for different events: add, not replace.
+            Err(Errno::EEXIST) => (add(libc::IN_MASK_ADD)?, false),
+            added => (added?, true),
+        };
+        assert!(wd.as_raw() >= 0, "the kernel gave watch {}", wd.as_raw());
+        Ok(Added { wd: wd.as_raw(), is_new, is_late })
     }
 
     fn open(&mut self, mark: &Mark) -> io::Result<OwnedFd> {
@@ -117,10 +125,9 @@ impl Adopter {
         open_by_handle(self.mounts.find(mark.device)?.as_fd(), handle)
     }
 
-    fn take_back(&mut self, wds: &Wds) {
-        for wd in wds.iter().filter(|wd| **wd >= 0) {
-            self.release(*wd, 1);
-        }
+    /// Removes watches that nobody has been told of.
+    fn take_back(&self, fresh: &Wds) {
+        fresh.iter().filter(|wd| **wd >= 0).for_each(|wd| self.release(*wd));
     }
 }
 
@@ -145,6 +152,7 @@ fn is_late((secs, nanos): (i64, i64), since: SystemTime) -> bool {
     time + TICK >= since && time <= SystemTime::now() + FUTURE_MAX
 }
 
+const NO_WDS: Wds = [-1; WATCHES_PER_NOTIFY_MAX];
 /// Four watches of 128-byte handles, each written in hexadecimal, fit well.
 const FDINFO_BYTES_MAX: u64 = 4096;
 const STRIP_BYTES_MAX: u64 = 1 << 20;
