@@ -10,6 +10,7 @@ use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use torpor_engine::cold::Cold;
 use torpor_engine::idle::judge;
 use torpor_engine::limits::Limits;
+use torpor_engine::memory::Memory;
 use torpor_engine::slots::Slots;
 use torpor_engine::wheel::{TICK_MS, Wheel};
 use torpor_handoff::line::{HibernateLine, Wakeup, unhibernate};
@@ -116,7 +117,9 @@ fn time(criterion: &mut Criterion) {
 
 /// A slab with every slot let.
 fn full(count: u32) -> Slots {
-    let mut slots = Slots::new(count);
+    let limits = Limits { slots_max: count, ..Limits::default() };
+    let memory = Memory::new(&limits, None).expect("memory");
+    let mut slots = Slots::new(&limits, memory.records);
     for _ in 0..count {
         slots.claim().expect("one for each");
     }

@@ -1,5 +1,8 @@
 //! What a step of the core wants done, in order.
 
+#[cfg(doc)]
+use torpor_handoff::message::Wake;
+
 use crate::command::Answer;
 use crate::report::Report;
 use crate::ring::{Op, Span};
@@ -10,8 +13,17 @@ use crate::watch::WatchOrder;
 pub enum Action {
     /// For the ring.
     Ring(Op),
-    /// Unseat the client in `slot` and give it to the handoff thread with this request line.
-    Wake { slot: u32, generation: u32, session: u64, parcel: Vec<u8> },
+    /// Unseat the client in `slot` and give it to the handoff thread with this request line; see
+    /// [`Wake`] for the words.
+    Wake {
+        slot: u32,
+        generation: u32,
+        session: u64,
+        place: u32,
+        attempt: u32,
+        is_resumed: bool,
+        parcel: Vec<u8>,
+    },
     /// For the watcher.
     Watch(WatchOrder),
     /// For log, anvil and metrics.

@@ -14,8 +14,10 @@
 mod chain;
 mod kind;
 mod lines;
+mod maps;
 mod model;
 mod pack;
+mod revive;
 mod shape;
 mod shelf;
 #[cfg(test)]
@@ -24,14 +26,16 @@ mod tests;
 use std::io;
 use std::path::Path;
 
+use crate::image::{Foreign, Image, Kind};
 use crate::limits::Limits;
-use crate::sys::map::Map;
 use chain::Chains;
 use lines::{Damaged, Lines};
 use model::{MODELS_BYTES, Models};
-use shelf::{PAGE_BYTES, PAGES_MAX, Shelf};
+use shelf::Shelf;
 
 pub use chain::BLOCK_BYTES;
+pub use maps::ColdMaps;
+pub use revive::Claims;
 
 /// The store. An entry is named by a number that a record can hold.
 pub struct Cold {
@@ -48,21 +52,55 @@ impl Cold {
     /// # Errors
     /// The host has no room, or the folder cannot be written.
     pub fn new(limits: &Limits, folder: Option<&Path>) -> io::Result<Self> {
-        let map = |name: &str, bytes: usize| match folder {
-            Some(folder) => Map::file(&folder.join(name), bytes),
-            None => Map::memory(name, bytes),
+        Ok(Self::over(ColdMaps::new(limits, folder)?))
+    }
+
+    /// An empty store in new memory.
+    pub fn over(maps: ColdMaps) -> Self {
+        let shelf = Shelf::new(Image::new(Kind::Shelf, maps.shelf));
+        let models = Models::new(Image::new(Kind::Models, maps.models));
+        let chains = Chains::new(Image::new(Kind::Blocks, maps.blocks));
+        Self { chains, lines: Lines::new(shelf, models), line: buffer(), damaged: 0 }
+    }
+
+    /// The store of an engine that was killed after it had committed this transaction. The caller
+    /// claims what its records name, and frees the rest, before anything else is done.
+    ///
+    /// # Errors
+    /// The memory is none of ours.
+    pub fn revive(maps: ColdMaps, committed: u64, blocks_max: u32) -> Result<Self, Foreign> {
+        let open = |kind, map| {
+            let mut image = Image::open(kind, map)?;
+            image.roll_back(committed);
+            Ok(image)
         };
-        let pages = limits.slots_max as usize * SHELF_BYTES_PER_SLOT / PAGE_BYTES + SHELF_PAGES_MIN;
-        let pages = pages.min(PAGES_MAX as usize);
-        let blocks = limits.cold_blocks_max as usize;
-        let shelf = Shelf::new(map("torpor-shelf", pages * PAGE_BYTES)?);
-        let models = Models::new(map("torpor-models", MODELS_BYTES)?);
-        Ok(Self {
-            chains: Chains::new(map("torpor-blocks", blocks * BLOCK_BYTES)?),
-            lines: Lines::new(shelf, models),
-            line: Vec::with_capacity(LINE_BYTES_MAX),
-            damaged: 0,
-        })
+        let blocks = open(Kind::Blocks, maps.blocks)?;
+        if blocks.len() != blocks_max as usize * BLOCK_BYTES {
+            return Err(Foreign::Size(Kind::Blocks));
+        }
+        let chains = Chains::new(blocks);
+        let mut shelf = Shelf::new(open(Kind::Shelf, maps.shelf)?);
+        shelf.revive();
+        let models = open(Kind::Models, maps.models)?;
+        if models.len() < MODELS_BYTES {
+            return Err(Foreign::Size(Kind::Models));
+        }
+        let lines = Lines::new(shelf, Models::new(models));
+        Ok(Self { chains, lines, line: buffer(), damaged: 0 })
+    }
+
+    /// Begins a transaction, see [`Image`].
+    pub fn begin(&mut self, epoch: u64) {
+        self.chains.image.begin(epoch);
+        self.lines.shelf.image.begin(epoch);
+        self.lines.models.memory.begin(epoch);
+    }
+
+    /// What the store lies in, for an heir.
+    pub fn into_maps(self) -> ColdMaps {
+        let Lines { shelf, models, .. } = self.lines;
+        let blocks = self.chains.image.into_map();
+        ColdMaps { blocks, shelf: shelf.image.into_map(), models: models.memory.into_map() }
     }
 
     /// A chain for a line to come, or `None` when the store is full.
@@ -225,6 +263,11 @@ impl Cold {
     }
 }
 
+/// Room for a line that is packed.
+fn buffer() -> Vec<u8> {
+    Vec::with_capacity(LINE_BYTES_MAX)
+}
+
 /// The place of an entry on the shelf; the others are chains.
 fn shelved(entry: u32) -> Option<u32> {
     (entry & SHELVED != 0).then_some(entry & !SHELVED)
@@ -234,7 +277,3 @@ fn shelved(entry: u32) -> Option<u32> {
 pub const LINE_BYTES_MAX: usize = 2048;
 
 const SHELVED: u32 = 1 << 31;
-/// Address space of the shelf for each client; more than a packed line has.
-const SHELF_BYTES_PER_SLOT: usize = 256;
-/// One page of each size.
-const SHELF_PAGES_MIN: usize = 64;

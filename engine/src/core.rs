@@ -9,14 +9,17 @@
 //! * `core/client.rs`, `core/tell.rs`, `core/send.rs`: what a sleeping client says and is told
 //! * `core/stage.rs`: how a sleeping client is heard
 //! * `core/mail.rs`: what happens to mailboxes
-//! * `core/wake.rs`: the queue, the join, the handoff and its replies
+//! * `core/wake.rs`, `core/wait.rs`: the queue, the join, the handoff and its replies; patience
 //! * `core/leave.rs`: good-byes
 //! * `core/order.rs`: orders of the operator
 //! * `core/complete.rs`: which of these a completion is for
 //! * `core/check.rs`: from state to state
 //! * `core/card.rs`: words for reports
+//! * `core/begin.rs`: over new memory; `core/rebuild.rs`, `core/revive.rs`: over that of an engine
+//!   that was killed
 
 mod accept;
+mod begin;
 mod card;
 mod check;
 mod client;
@@ -26,9 +29,12 @@ mod leave;
 mod mail;
 mod offer;
 mod order;
+mod rebuild;
+mod revive;
 mod send;
 mod stage;
 mod tell;
+mod wait;
 mod wake;
 mod word;
 
@@ -39,20 +45,22 @@ use torpor_handoff::window::Window;
 use crate::action::Actions;
 use crate::awake::Awake;
 use crate::cold::Cold;
-use crate::limits::{AWAKE_MAX, EXPIRIES_PER_STEP, Knobs, Limits};
+use crate::limits::{EXPIRIES_PER_STEP, Knobs, Limits};
 use crate::mailboxes::Mailboxes;
 use crate::report::Counters;
 use crate::ring::{Inbox, Op};
+use crate::sends::Sends;
 use crate::slots::Slots;
 use crate::state::{Event, State};
 use crate::token::{Kind, Token};
 use crate::wheel::Wheel;
 
 use accept::Accept;
+use begin::Parcel;
 use conn::Conn;
 use mail::Orphans;
 use order::Stop;
-use send::{STALLED_MAX, Send};
+use revive::Reviving;
 use stage::Stages;
 
 /// The time, as the caller has it: the core reads no clock.
@@ -78,8 +86,7 @@ pub struct Core {
     orphans: Orphans,
 
     conns: Slab<Conn>,
-    conn_generation: u32,
-    sends: Slab<Send>,
+    sends: Sends,
     /// Sends that wait, or have waited, to finish their channel switch.
     stalled_sends: u32,
 
@@ -87,12 +94,10 @@ pub struct Core {
     queue: Queue,
     window: Window,
     awake: Awake,
-    /// When each queued slot began to wait, milliseconds; true while it is queued or handed.
-    queued_ms: Vec<u64>,
     /// When a worker last took a client: the queue moves.
     moved_ms: u64,
     in_flight: u32,
-    parcels: Vec<Vec<u8>>,
+    parcels: Vec<Parcel>,
     accept: Accept,
     /// Counts accepts: the completion of an old one's cancel may come when the next is armed.
     accept_generation: u32,
@@ -100,6 +105,8 @@ pub struct Core {
     stop: Option<Stop>,
     /// Work was left over by a budget: step again at once.
     busy: bool,
+    /// Some exactly until all clients of an engine that was killed are taken care of.
+    reviving: Option<Reviving>,
     /// Room for one line, one input and one text while they are worked on.
     line: Vec<u8>,
     input: Vec<u8>,
@@ -110,57 +117,9 @@ pub struct Core {
 }
 
 impl Core {
-    /// Reserves all that the limits allow for, in memory; `seed` feeds the jitter of retries.
-    pub fn new(limits: &Limits, knobs: Knobs, seed: u64) -> Self {
-        Self::with_cold(limits, knobs, seed, Cold::new(limits, None).expect("memory"))
-    }
-
-    /// The same over a cold store of these limits that the caller has made.
-    pub fn with_cold(limits: &Limits, knobs: Knobs, seed: u64, cold: Cold) -> Self {
-        limits.check().expect("the caller checks the limits");
-        knobs.check().expect("the caller checks the knobs");
-        let in_flight_max = limits.handoffs_in_flight_max;
-        // A line grows by what base64 makes of input and leftover output, both bounded.
-        let parcel_bytes = limits.line_bytes_max as usize + PARCEL_EXTRA_BYTES;
-        let parcel = |_| Vec::with_capacity(parcel_bytes);
-        Self {
-            limits: limits.clone(),
-            knobs,
-            counters: Counters::default(),
-            now: Now::default(),
-            slots: Slots::new(limits.slots_max),
-            cold,
-            wheel: Wheel::new(),
-            mailboxes: Mailboxes::new(limits.mailboxes_max),
-            orphans: Orphans::new(),
-            conns: Slab::with_capacity(limits.conns_max as usize),
-            conn_generation: 0,
-            sends: Slab::with_capacity((limits.sends_in_flight_max + STALLED_MAX + 1) as usize),
-            stalled_sends: 0,
-            stages: Stages::default(),
-            queue: Queue::new(limits.slots_max),
-            window: Window::new(in_flight_max, seed),
-            awake: Awake::new(limits.awake_max() as usize),
-            queued_ms: vec![0; limits.slots_max as usize],
-            moved_ms: 0,
-            in_flight: 0,
-            parcels: (0..in_flight_max).map(parcel).collect(),
-            accept: Accept::Off,
-            accept_generation: 0,
-            sweep_ms: 0,
-            stop: None,
-            busy: false,
-            line: Vec::with_capacity(parcel_bytes),
-            input: Vec::with_capacity(INPUT_BYTES_MAX),
-            text: Vec::with_capacity(parcel_bytes),
-            counts: [0; State::ALL.len()],
-            visits: Default::default(),
-        }
-    }
-
     /// Arms accept, the shared inotify instance, the doorbell and the epoll set.
     pub fn start(&mut self, out: &mut Actions) {
-        assert_eq!(self.slots.used(), 0, "started before anybody came");
+        assert!(self.reviving.is_none(), "nobody comes in before those who were here");
         assert_eq!(self.accept, Accept::Off, "started once");
         self.arm_accept(out);
         out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, 0) });
@@ -198,6 +157,7 @@ impl Core {
         self.grant(out);
         self.stop_some(out);
         self.gauge();
+        self.commit(inbox.taken);
     }
 
     /// When the core next wants a step even if nothing happens, on the clock of
@@ -259,14 +219,8 @@ impl Core {
     }
 }
 
-/// Client input that the engine can come to hold: what the record has, and two arms' worth.
-const INPUT_BYTES_MAX: usize = 1024;
-/// Room in a request line for base64 of input and output and for the words we add.
-const PARCEL_EXTRA_BYTES: usize = 4096;
 /// Between two looks at what has no deadline of its own.
 const SWEEP_MS: u64 = 1000;
-
-const _: () = assert!(AWAKE_MAX > 0);
 
 #[cfg(test)]
 mod tests;

@@ -10,9 +10,8 @@ use torpor_handoff::message::{Exited, Returned, Wake};
 use crate::action::{Action, Actions};
 use crate::command::{Answer, Command};
 use crate::core::{Core, Now};
-use crate::planted::{Bug, planted};
 use crate::report::{Counters, Report};
-use crate::ring::{COMMANDS_MAX, EXITED_MAX, Inbox, Op, Ring};
+use crate::ring::{COMMANDS_MAX, Completion, EXITED_MAX, Inbox, Op, Ring};
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
 /// The handoff thread, or the simulated one.
@@ -69,22 +68,39 @@ where
 {
     /// Joins the parts and arms the core's first operations.
     pub fn new(core: Core, ring: R, handoff: H, watcher: W, desk: K) -> io::Result<Self> {
+        let mut driver = Self::join(core, ring, handoff, watcher, desk);
+        driver.begin()?;
+        Ok(driver)
+    }
+
+    /// Joins the parts; [`Driver::begin`] is to follow.
+    pub fn join(core: Core, ring: R, handoff: H, watcher: W, desk: K) -> Self {
         let inbox = Inbox::new(core.handoffs_in_flight_max());
         let actions = Actions::new();
-        let mut driver = Self {
-            core,
-            ring,
-            handoff,
-            watcher,
-            desk,
-            inbox,
-            actions,
-            stopped: false,
-            behind: false,
-        };
-        driver.core.start(&mut driver.actions);
-        driver.act()?;
-        Ok(driver)
+        Self { core, ring, handoff, watcher, desk, inbox, actions, stopped: false, behind: false }
+    }
+
+    /// A completion that the engine before us had not applied; see `core/revive.rs`. What it asked
+    /// for is not done, as if we were killed in between; what it has to report is reported.
+    pub fn inherit(&mut self, done: &Completion, bytes: &[u8]) {
+        self.core.inherit(done, bytes, &mut self.actions);
+        for action in self.actions.list.drain(..) {
+            if let Action::Report(report) = action {
+                self.desk.report(&report, &self.actions.bytes);
+            }
+        }
+        self.actions.clear();
+    }
+
+    /// Takes up the clients of the engine before us, if there was one, and arms the core's first
+    /// operations.
+    pub fn begin(&mut self) -> io::Result<()> {
+        while self.core.resume_some(&mut self.actions) {
+            self.act()?;
+            self.actions.clear();
+        }
+        self.core.start(&mut self.actions);
+        self.act()
     }
 
     /// One turn. `wait_ms` bounds the wait for the first completion; the core's next deadline is
@@ -96,6 +112,7 @@ where
         self.hear();
         self.actions.clear();
         self.core.step(&mut self.inbox, clock(), &mut self.actions);
+        self.ring.applied();
         self.act()?;
         let mut counters = *self.core.counters();
         self.ring.count(&mut counters);
@@ -115,10 +132,8 @@ where
         while self.inbox.replies.len() < self.inbox.replies.capacity()
             && let Some(Returned { reply, client }) = self.handoff.returned()
         {
-            match client {
-                Some(client) => self.ring.seat_client(reply.slot, client),
-                None if planted(Bug::PlaceKept) => {}
-                None => self.ring.release_client(reply.slot),
+            if let Some(client) = client {
+                self.ring.seat_client(reply.slot, client);
             }
             self.inbox.replies.push(reply);
         }
@@ -147,9 +162,17 @@ where
         for action in actions.list.drain(..) {
             match action {
                 Action::Ring(op) => push(ring, &op, &actions.bytes)?,
-                Action::Wake { slot, generation, session, parcel } => {
-                    let client = ring.unseat_client(slot);
-                    handoff.send(Wake { slot, generation, session, parcel, client });
+                Action::Wake { slot, generation, session, place, attempt, is_resumed, parcel } => {
+                    handoff.send(Wake {
+                        slot,
+                        generation,
+                        session,
+                        place,
+                        attempt,
+                        is_resumed,
+                        parcel,
+                        client: ring.unseat_client(slot),
+                    })
                 }
                 Action::Watch(order) => {
                     let notify = match order {

@@ -20,11 +20,14 @@ pub mod record;
 pub mod state;
 pub mod token;
 
-// Where clients and their words are kept.
+// Where clients and their words are kept, whoever of us lives.
 pub mod cold;
+pub mod image;
 pub mod mailboxes;
+pub mod memory;
 pub mod near;
 pub mod places;
+pub mod sends;
 pub mod slots;
 
 // When and why they stir.

@@ -160,6 +160,44 @@ impl Limits {
         armed * 2 + self.sends_in_flight_max + self.conns_max * 4 + 256
     }
 
+    /// As numbers, for the memory that is made from them; back by [`Limits::from_words`].
+    pub fn words(&self) -> [u32; LIMIT_WORDS] {
+        [
+            self.slots_max,
+            self.conns_max,
+            self.line_bytes_max,
+            self.cold_blocks_max,
+            self.mailboxes_max,
+            self.handoffs_in_flight_max,
+            self.sends_in_flight_max,
+            self.dozers_max,
+        ]
+    }
+
+    /// See [`Limits::words`]; to be checked.
+    pub fn from_words(words: [u32; LIMIT_WORDS]) -> Self {
+        let [
+            slots_max,
+            conns_max,
+            line_bytes_max,
+            cold_blocks_max,
+            mailboxes_max,
+            handoffs_in_flight_max,
+            sends_in_flight_max,
+            dozers_max,
+        ] = words;
+        Self {
+            slots_max,
+            conns_max,
+            line_bytes_max,
+            cold_blocks_max,
+            mailboxes_max,
+            handoffs_in_flight_max,
+            sends_in_flight_max,
+            dozers_max,
+        }
+    }
+
     /// Sessions that can be counted as awake.
     pub fn awake_max(&self) -> u32 {
         AWAKE_MAX.min(self.slots_max)
@@ -199,6 +237,8 @@ impl Knobs {
     }
 }
 
+/// Numbers that [`Limits`] are.
+pub const LIMIT_WORDS: usize = 8;
 /// Slots that 24 bits of generation and 32 of index leave comfortable room for.
 pub const SLOTS_MAX: u32 = 1 << 24;
 /// Dozers whose completions, with those of all else by default, fit the largest ring.

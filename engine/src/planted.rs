@@ -80,11 +80,29 @@ pub enum Bug {
     SpokenDeaf,
     /// A worker's end makes no room for the next one.
     ExitForgotten,
+    /// A line of memory is written without being kept first.
+    JournalForgotten,
+    /// A record is changed and keeps its old seal.
+    SealForgotten,
+    /// An heir takes the slot of a sleeper for a free one.
+    LiveSlotFreed,
+    /// An heir forgets who was queued.
+    QueueForgotten,
+    /// An heir forgets what was being sent.
+    SendForgotten,
+    /// An heir does not look at what had completed.
+    CompletionsForgotten,
+    /// A step does not write down how many completions it has applied.
+    AppliedForgotten,
+    /// The hibernate connection is not held when the last `+` goes out.
+    ConnNotHeld,
+    /// The conversation is not held when the client goes to a worker.
+    TalkNotHeld,
 }
 
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake: all but
-    /// [`Bug::QueueInverted`] and [`Bug::ExitForgotten`].
+    /// [`Bug::QueueInverted`], [`Bug::ExitForgotten`] and [`Bug::CRASH`].
     pub const ALL: [Self; 35] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
@@ -122,6 +140,19 @@ impl Bug {
         Self::RefusedDeaf,
         Self::SpokenDeaf,
     ];
+
+    /// Those that show when an engine is killed and another takes over.
+    pub const CRASH: [Self; 9] = [
+        Self::JournalForgotten,
+        Self::SealForgotten,
+        Self::LiveSlotFreed,
+        Self::QueueForgotten,
+        Self::SendForgotten,
+        Self::CompletionsForgotten,
+        Self::AppliedForgotten,
+        Self::ConnNotHeld,
+        Self::TalkNotHeld,
+    ];
 }
 
 /// True exactly when this bug is planted on this thread.
@@ -142,7 +173,35 @@ pub fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
 }
 
+/// A place where the simulator may kill the engine: each write to memory that outlives it, each
+/// commit. What is killed unwinds with [`Killed`], and whatever holds its memory may take it over.
+#[cfg(feature = "planted")]
+pub fn kill_point() {
+    let left = KILL_IN.get();
+    if left > 0 {
+        KILL_IN.set(left - 1);
+        if left == 1 {
+            std::panic::resume_unwind(Box::new(Killed));
+        }
+    }
+}
+
+/// Nobody is ever killed by what is shipped.
+#[cfg(not(feature = "planted"))]
+pub const fn kill_point() {}
+
+/// The engine was killed.
+#[cfg(feature = "planted")]
+pub struct Killed;
+
+/// Kills the engine of this thread at the kill point of this number from now; 0: at none.
+#[cfg(feature = "planted")]
+pub fn kill_in(points: u64) {
+    KILL_IN.set(points);
+}
+
 #[cfg(feature = "planted")]
 thread_local! {
     static PLANTED: core::cell::Cell<Option<Bug>> = const { core::cell::Cell::new(None) };
+    static KILL_IN: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
 }

@@ -9,6 +9,9 @@ use core::mem::offset_of;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::report::Goodbye;
+use crate::state::State;
+use crate::token::GENERATION_MASK;
+use crate::wheel::TICK_MS;
 
 /// One client. All links are slot indices, [`NIL`] where there is none.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -132,6 +135,64 @@ impl Record {
         assert!(!bytes.contains(&0), "a zero decides");
         self.input = [0; INPUT_MAX];
         self.input[..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Names what its fate hangs on while it is offered and given (place and generation of the
+    /// hibernate connection) or handed (place and number of the handoff). It is in no wheel then,
+    /// so the wheel's links have room for it.
+    pub fn bind(&mut self, place: u32, number: u32) {
+        assert_eq!(self.deadline, 0, "the links are the wheel's");
+        (self.wheel_prev, self.wheel_next) = (place, number);
+    }
+
+    /// What [`Record::bind`] was told last.
+    pub fn bound(&self) -> (u32, u32) {
+        (self.wheel_prev, self.wheel_next)
+    }
+
+    /// Since when it has been queued, milliseconds, rounded up to ticks. Such a client sleeps on
+    /// no mailbox, so that link has room for it.
+    pub fn queued_ms(&self) -> u64 {
+        assert_eq!(self.mailbox, NIL, "the link is the mailbox's");
+        u64::from(self.mailbox_prev) * TICK_MS
+    }
+
+    /// See [`Record::queued_ms`].
+    pub fn set_queued_ms(&mut self, at_ms: u64) {
+        assert_eq!(self.mailbox, NIL, "the link is the mailbox's");
+        self.mailbox_prev = at_ms.div_ceil(TICK_MS) as u32;
+    }
+
+    /// True exactly when no part of it contradicts its layout, whoever wrote it.
+    pub fn is_whole(&self) -> bool {
+        let end = self.input.iter().position(|byte| *byte == 0).unwrap_or(INPUT_MAX);
+        let is_free = self.state == State::Free as u8;
+        usize::from(self.state) < State::ALL.len()
+            && self.generation <= GENERATION_MASK
+            && (self.has(Flag::Doomed) || self.input[end..].iter().all(|byte| *byte == 0))
+            && is_free == (self.cold == NIL)
+            && self.suits_state()
+    }
+
+    /// What `core/check.rs` demands in each state, as far as a record can tell.
+    fn suits_state(&self) -> bool {
+        let (is_doomed, is_timed) = (self.has(Flag::Doomed), self.deadline > 0);
+        let is_watching = self.mailbox != NIL;
+        let beats = self.keepalive_secs == 0 || self.keepalive_phase < self.keepalive_secs;
+        beats
+            && match State::from_code(self.state) {
+                State::Free => self.is_joined() && !is_timed && !is_watching,
+                State::Offered => {
+                    self.is_joined() && !is_timed && !is_doomed && !self.has(Flag::Input)
+                }
+                State::Given => self.is_joined() && !is_timed && !self.has(Flag::Input),
+                State::Asleep => !is_doomed,
+                State::Queued | State::Joining => !is_doomed && !is_watching,
+                State::Handed => {
+                    self.is_joined() && !is_timed && !is_watching && !self.has(Flag::Kept)
+                }
+                State::Leaving => is_doomed && !is_watching,
+            }
     }
 
     /// The client has to go. The first reason stays.

@@ -43,6 +43,8 @@ pub enum Event {
     KeptAwake(Peer),
     /// A hibernate connection ended early or broke the protocol; nobody was lost.
     Broken(Peer),
+    /// The record in this slot was damaged while no engine ran; its client is dropped.
+    Torn(u32),
     /// Descriptors could not be received or a socket operation failed; the errno.
     Trouble(i32),
 }

@@ -91,6 +91,18 @@ pub enum Op {
     RecvConn { token: Token, conn: u32 },
     /// Sends a short line; the ring keeps a copy until the completion.
     SendConn { token: Token, conn: u32, text: Span },
+    /// From now on the connection outlives the engine, until it is closed. No completion.
+    HoldConn { conn: u32 },
+    /// The connection in this place, if an engine before us held one there, is ours. No completion.
+    ClaimConn { conn: u32 },
+    /// A connection that an engine before us left in this place, if it did, is closed. No
+    /// completion.
+    ReleaseConn { conn: u32 },
+    /// The client that an engine before us had in this place is ours. No completion.
+    ClaimClient { slot: u32 },
+    /// The client is not in its place and never comes back: it is a worker's now, or shut down,
+    /// or was left behind by an engine that was killed. No completion.
+    ReleaseClient { slot: u32 },
     /// Closes the connection. Nothing may be in flight on it.
     CloseConn { token: Token, conn: u32 },
     /// recv with POLL_FIRST of at most [`CLIENT_BUFFER_BYTES`]. The kernel's ring ends it with its
@@ -147,6 +159,8 @@ impl Completion {
 #[derive(Debug, Default)]
 pub struct Inbox {
     pub completions: Vec<Completion>,
+    /// Of these, so many lie in the kernel's queue until [`Ring::applied`].
+    pub taken: u32,
     /// The arena that [`Completion::bytes`] points into.
     pub bytes: Vec<u8>,
     /// Replies of the handoff thread. A client that came back is seated before the step.
@@ -164,6 +178,7 @@ impl Inbox {
     pub fn new(replies_max: usize) -> Self {
         Self {
             completions: Vec::with_capacity(BATCH_MAX),
+            taken: 0,
             bytes: Vec::with_capacity(BATCH_MAX * CONN_RECV_BYTES),
             replies: Vec::with_capacity(replies_max),
             exited: Vec::with_capacity(EXITED_MAX),
@@ -183,6 +198,7 @@ impl Inbox {
     /// Empty for the next batch.
     pub fn clear(&mut self) {
         self.completions.clear();
+        self.taken = 0;
         self.bytes.clear();
         self.replies.clear();
         self.exited.clear();
@@ -205,18 +221,20 @@ pub trait Ring {
     /// `Some(0)`: not at all).
     fn enter(&mut self, wait_ms: Option<u32>) -> io::Result<()>;
 
-    /// Moves completions into the inbox until there are none or the batch is full.
+    /// Copies completions into the inbox until there are none or the batch is full. Those of the
+    /// kernel stay in its queue: an engine that is killed before their step has committed leaves
+    /// them to its heir.
     fn reap(&mut self, inbox: &mut Inbox);
+
+    /// The step has committed: what [`Ring::reap`] brought last may leave the kernel's queue.
+    fn applied(&mut self);
 
     /// Puts a client (back) into its place.
     fn seat_client(&mut self, slot: u32, client: Self::Descriptor);
 
-    /// Takes a client out of its place; nothing may be in flight on it. The ring may keep a hold
-    /// of its own on it until the client is seated again or released.
+    /// Takes a client out of its place; nothing may be in flight on it. What outlives the engine
+    /// holds it until [`Op::ReleaseClient`].
     fn unseat_client(&mut self, slot: u32) -> Self::Descriptor;
-
-    /// The client that was taken out is a worker's now, or shut down: the ring's own hold ends.
-    fn release_client(&mut self, slot: u32);
 
     /// Takes a notify descriptor out of the lobby, for the watcher.
     fn take_passed(&mut self, passed: Passed) -> Self::Descriptor;

@@ -1,9 +1,18 @@
 //! The slab of records: claim, release, generation. It never grows after start.
+//!
+//! ```text
+//! words │ records │ seals: a checksum of each record
+//! ```
+//! The words are what the engine itself must not forget: see [`Ledger`]. A seal is renewed when a
+//! step that wrote to its record commits, so it tells damage that came while no engine ran.
 
 use std::ops::{Index, IndexMut};
 
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
+use crate::image::{Foreign, Image, Kind, LINE_BYTES, WORDS};
+use crate::limits::{LIMIT_WORDS, Limits};
+use crate::planted::{Bug, planted};
 use crate::record::{NIL, Record};
 use crate::state::State;
 use crate::sys::map::Map;
@@ -11,58 +20,167 @@ use crate::token::GENERATION_MASK;
 
 /// All records. Untouched ones cost address space only.
 pub struct Slots {
-    map: Map,
+    image: Image,
+    capacity: u32,
     /// First of the released slots, linked by `mailbox_next`.
     free: u32,
-    /// Slots from here on have never been claimed.
-    fresh: u32,
     used: u32,
 }
 
+/// What an engine counts on its own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Which ring's completions are being applied.
+    pub ring: u32,
+    /// How many entries of its completion queue have been, in all; wraps.
+    pub applied: u32,
+    /// Clients given to the handoff thread so far; wraps.
+    pub handoffs: u32,
+    /// Generation of the last hibernate connection.
+    pub conn_generation: u32,
+}
+
 impl Slots {
-    /// Room for `slots_max` clients.
-    pub fn new(slots_max: u32) -> Self {
-        let bytes = slots_max as usize * RECORD_BYTES;
-        let map = Map::memory("torpor-records", bytes).expect("memory for the records");
-        Self { map, free: NIL, fresh: 0, used: 0 }
+    /// Bytes of an image for so many clients.
+    pub fn bytes(slots_max: u32) -> usize {
+        slots_max as usize * (RECORD_BYTES + SEAL_BYTES)
+    }
+
+    /// No clients, in new memory for as many as the limits allow.
+    pub fn new(limits: &Limits, map: Map) -> Self {
+        let mut image = Image::new(Kind::Records, map);
+        assert!(image.len() >= Self::bytes(limits.slots_max), "memory of other limits");
+        for (index, pair) in limits.words().chunks(2).enumerate() {
+            let high = pair.get(1).copied().unwrap_or(0);
+            image.set_word(LIMITS_WORD + index, u64::from(high) << 32 | u64::from(pair[0]));
+        }
+        let epoch = image.commit();
+        image.begin(epoch);
+        Self { image, capacity: limits.slots_max, free: NIL, used: 0 }
+    }
+
+    /// The records of an engine that was killed, as they were after its last commit. Those whose
+    /// seal is broken, or whose parts contradict each other, are free again; they come with it.
+    ///
+    /// # Errors
+    /// The memory is none of ours.
+    pub fn revive(map: Map) -> Result<(Self, Limits, Vec<u32>), Foreign> {
+        let mut image = Image::open(Kind::Records, map)?;
+        image.roll_back(image.committed());
+        let limits = limits_of(&image);
+        if limits.check().is_err() || image.len() < Self::bytes(limits.slots_max) {
+            return Err(Foreign::Size(Kind::Records));
+        }
+        let mut slots = Self { image, capacity: limits.slots_max, free: NIL, used: 0 };
+        let mut damaged = Vec::new();
+        for slot in (0..slots.end()).rev() {
+            let is_sealed = slots.seal(slot) == seal_of(&slots[slot]);
+            if !is_sealed || !slots[slot].is_whole() {
+                damaged.push(slot);
+                slots[slot] = Record::new(slots[slot].generation & GENERATION_MASK);
+            }
+            match slots[slot].state == State::Free as u8 {
+                true if planted(Bug::LiveSlotFreed) && slot > 0 => slots.put_free(slot - 1),
+                true => slots.put_free(slot),
+                false => slots.used += 1,
+            }
+        }
+        Ok((slots, limits, damaged))
+    }
+
+    /// Commits all that was written since the last commit, here and in every other image; these
+    /// are to begin the transaction that is returned.
+    pub fn commit(&mut self) -> u64 {
+        for index in 0..self.image.written() {
+            let slot = self.image.written_at(index).map(|at| at / RECORD_BYTES);
+            if let Some(slot) = slot.filter(|slot| *slot < self.capacity as usize)
+                && !planted(Bug::SealForgotten)
+            {
+                let seal = seal_of(&self[slot as u32]);
+                let at = self.seal_at(slot as u32);
+                self.image.edit(at, SEAL_BYTES).copy_from_slice(&seal.to_le_bytes());
+            }
+        }
+        let epoch = self.image.commit();
+        self.image.begin(epoch);
+        epoch
+    }
+
+    /// The last transaction that was committed.
+    pub fn committed(&self) -> u64 {
+        self.image.committed()
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        let [rings, counts] = [RINGS_WORD, COUNTS_WORD].map(|index| self.image.word(index));
+        Ledger {
+            ring: (rings >> 32) as u32,
+            applied: rings as u32,
+            handoffs: (counts >> 32) as u32,
+            conn_generation: counts as u32 & GENERATION_MASK,
+        }
+    }
+
+    pub fn set_ledger(&mut self, ledger: Ledger) {
+        let Ledger { ring, applied, handoffs, conn_generation } = ledger;
+        self.image.set_word(RINGS_WORD, u64::from(ring) << 32 | u64::from(applied));
+        self.image.set_word(COUNTS_WORD, u64::from(handoffs) << 32 | u64::from(conn_generation));
+    }
+
+    /// What the records lie in, for an heir.
+    pub fn into_map(self) -> Map {
+        self.image.into_map()
     }
 
     /// A slot with a new generation, or `None` when all are used.
     pub fn claim(&mut self) -> Option<u32> {
         let slot = if self.free != NIL {
             let slot = self.free;
+            assert_eq!(self[slot].state, State::Free as u8);
             self.free = self[slot].mailbox_next;
             slot
-        } else if self.fresh < self.capacity() {
-            self.fresh += 1;
-            self.fresh - 1
+        } else if self.end() < self.capacity {
+            let slot = self.end();
+            self.image.set_word(END_WORD, u64::from(slot) + 1);
+            slot
         } else {
             assert_eq!(self.used, self.capacity(), "a slot is neither free nor used");
             return None;
         };
-        assert_eq!(self[slot].state, State::Free as u8);
-        self[slot] = Record::new((self[slot].generation + 1) & GENERATION_MASK);
+        // What lies in a slot that was never let is nothing, or damage.
+        self[slot] = Record::new(self[slot].generation.wrapping_add(1) & GENERATION_MASK);
         self.used += 1;
         Some(slot)
     }
 
     /// Gives a slot back. Nothing may be in flight, linked or stored.
     pub fn release(&mut self, slot: u32) {
-        let free = self.free;
         let record = &mut self[slot];
         assert_eq!(record.state, State::Free as u8);
         assert!(record.is_joined(), "released with something in flight");
         assert!(record.deadline == 0 && record.mailbox == NIL && record.cold == NIL);
         let generation = record.generation;
         *record = Record::new(generation);
-        record.mailbox_next = free;
-        self.free = slot;
+        self.put_free(slot);
         self.used -= 1;
+    }
+
+    /// Nobody can be kept in this slot: it is let again, whatever it held.
+    pub fn forget(&mut self, slot: u32) {
+        assert_ne!(self[slot].state, State::Free as u8);
+        self[slot] = Record::new(self[slot].generation);
+        self.put_free(slot);
+        self.used -= 1;
+    }
+
+    fn put_free(&mut self, slot: u32) {
+        self[slot].mailbox_next = self.free;
+        self.free = slot;
     }
 
     /// True exactly when the tenant of `slot` is of this generation and has not left.
     pub fn is_current(&self, slot: u32, generation: u32) -> bool {
-        slot < self.fresh
+        slot < self.end()
             && self[slot].generation == generation
             && self[slot].state != State::Free as u8
     }
@@ -74,11 +192,20 @@ impl Slots {
 
     /// Slots that were ever claimed lie below this.
     pub fn end(&self) -> u32 {
-        self.fresh
+        (self.image.word(END_WORD) as u32).min(self.capacity)
     }
 
     pub fn capacity(&self) -> u32 {
-        (self.map.len() / RECORD_BYTES) as u32
+        self.capacity
+    }
+
+    fn seal(&self, slot: u32) -> u32 {
+        let at = self.seal_at(slot);
+        u32::read_from_bytes(&self.image[at..at + SEAL_BYTES]).expect("four bytes")
+    }
+
+    fn seal_at(&self, slot: u32) -> usize {
+        self.capacity as usize * RECORD_BYTES + slot as usize * SEAL_BYTES
     }
 }
 
@@ -86,26 +213,58 @@ impl Index<u32> for Slots {
     type Output = Record;
     fn index(&self, slot: u32) -> &Record {
         let at = slot as usize * RECORD_BYTES;
-        Record::ref_from_bytes(&self.map[at..at + RECORD_BYTES]).expect("aligned and of its size")
+        Record::ref_from_bytes(&self.image[at..at + RECORD_BYTES]).expect("aligned and of its size")
     }
 }
 
 impl IndexMut<u32> for Slots {
     fn index_mut(&mut self, slot: u32) -> &mut Record {
         let at = slot as usize * RECORD_BYTES;
-        Record::mut_from_bytes(&mut self.map[at..at + RECORD_BYTES]).expect("as above")
+        Record::mut_from_bytes(self.image.edit(at, RECORD_BYTES)).expect("as above")
     }
 }
 
+fn seal_of(record: &Record) -> u32 {
+    crc32fast::hash(record.as_bytes())
+}
+
+fn limits_of(image: &Image) -> Limits {
+    Limits::from_words(core::array::from_fn(|index| {
+        let word = image.word(LIMITS_WORD + index / 2);
+        (word >> (32 * (index % 2))) as u32
+    }))
+}
+
 const RECORD_BYTES: usize = size_of::<Record>();
+const SEAL_BYTES: usize = 4;
+/// Slots that were ever claimed lie below it.
+const END_WORD: usize = 0;
+const RINGS_WORD: usize = 1;
+const COUNTS_WORD: usize = 2;
+const LIMITS_WORD: usize = 3;
+
+const _: () = assert!(RECORD_BYTES == LINE_BYTES, "a record is kept and sealed as a line");
+const _: () = assert!(LIMITS_WORD + LIMIT_WORDS.div_ceil(2) <= WORDS);
+
+#[cfg(test)]
+impl Slots {
+    pub(crate) fn for_test(slots_max: u32) -> Self {
+        let map = Map::memory("test", Image::map_bytes(Self::bytes(slots_max))).expect("memory");
+        Self::new(&Limits { slots_max, ..Limits::default() }, map)
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn slots(slots_max: u32) -> Slots {
+        Slots::for_test(slots_max)
+    }
+
     #[test]
     fn a_slot_is_let_again_under_a_new_generation() {
-        let mut slots = Slots::new(2);
+        let mut slots = slots(2);
         let (first, second) = (slots.claim().expect("free"), slots.claim().expect("free"));
         assert_ne!(first, second);
         assert_eq!(slots.claim(), None);
@@ -122,9 +281,34 @@ mod tests {
     #[test]
     #[should_panic(expected = "released with something in flight")]
     fn a_slot_in_flight_is_never_released() {
-        let mut slots = Slots::new(1);
+        let mut slots = slots(1);
         let slot = slots.claim().expect("free");
         slots[slot].set(crate::record::Flag::Recv);
         slots.release(slot);
+    }
+
+    /// Who slept when the engine was killed sleeps on; who was torn is free, and nobody else.
+    #[test]
+    fn an_heir_finds_the_slots_as_they_were_committed() {
+        let mut slots = slots(4);
+        let all: Vec<u32> = (0..3).map(|_| slots.claim().expect("free")).collect();
+        for slot in &all {
+            (slots[*slot].state, slots[*slot].cold) = (State::Offered as u8, 1);
+        }
+        slots.set_ledger(Ledger { ring: 7, applied: 8, handoffs: 9, conn_generation: 10 });
+        slots.commit();
+        (slots[all[1]].state, slots[all[1]].cold) = (State::Free as u8, NIL);
+        slots.release(all[1]);
+        slots.set_ledger(Ledger::default());
+        let (mut slots, limits, damaged) = Slots::revive(slots.into_map()).expect("ours");
+        assert_eq!((slots.used(), slots.end(), damaged), (3, 3, vec![]));
+        assert_eq!(limits.slots_max, 4);
+        let ledger = Ledger { ring: 7, applied: 8, handoffs: 9, conn_generation: 10 };
+        assert_eq!(slots.ledger(), ledger);
+        slots[all[2]].user_hash ^= 1 << 5;
+        slots.image.commit();
+        let (mut slots, _, damaged) = Slots::revive(slots.into_map()).expect("ours");
+        assert_eq!((slots.used(), damaged), (2, vec![all[2]]));
+        assert_eq!(slots.claim(), Some(all[2]));
     }
 }

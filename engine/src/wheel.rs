@@ -178,7 +178,7 @@ mod tests {
     /// A thousand steps against a sorted list: nobody expires early, late or twice.
     #[test]
     fn the_wheel_keeps_time_like_a_sorted_list() {
-        let mut slots = Slots::new(64);
+        let mut slots = Slots::for_test(64);
         let all: Vec<u32> = (0..64).map(|_| slots.claim().expect("free")).collect();
         let (mut wheel, mut model) = (Wheel::new(), vec![None::<u64>; 64]);
         let (mut random, mut now) = (0x9E37_79B9_7F4A_7C15_u64, 5_000_000_u64);
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_budget_bounds_the_work_of_one_step() {
-        let mut slots = Slots::new(8);
+        let mut slots = Slots::for_test(8);
         let mut wheel = Wheel::new();
         for _ in 0..8 {
             let slot = slots.claim().expect("free");

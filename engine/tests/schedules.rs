@@ -64,9 +64,9 @@ impl Ring for Quiet {
         }
     }
 
+    fn applied(&mut self) {}
     fn seat_client(&mut self, _slot: u32, _client: ()) {}
     fn unseat_client(&mut self, _slot: u32) {}
-    fn release_client(&mut self, _: u32) {}
 
     fn take_passed(&mut self, _passed: Passed) {}
     fn seat_notify(&mut self, _slot: u32, _notify: ()) {}

@@ -312,7 +312,16 @@ mod tests {
         let Office { mut desk, wakes, returns, .. } = office(path);
         let (_mine, client) = UnixStream::pair().unwrap();
         let parcel = b"u1\ttag=a1\n".to_vec();
-        let wake = Wake { slot: 1, generation: 1, session: 1, parcel, client: client.into() };
+        let wake = Wake {
+            slot: 1,
+            generation: 1,
+            session: 1,
+            place: 0,
+            attempt: 1,
+            is_resumed: false,
+            parcel,
+            client: client.into(),
+        };
         wakes.send(wake).unwrap();
         desk.take_wakes();
         let (mut worker, _) = listener.accept().unwrap();

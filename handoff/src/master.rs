@@ -86,6 +86,17 @@ impl Conversation {
         }
     }
 
+    /// A conversation whose request a process before us has sent, or some of it, and then nothing
+    /// more: whoever goes on with it has shut it down for writing, so that half a request ends
+    /// with the worker's hang-up, and the answer to a whole one still comes.
+    pub fn resumed(now_ms: u64, timeouts: &Timeouts, has_pidfd: bool) -> Self {
+        let (request_bytes, version_sent) = (2, MASTER_VERSION.len());
+        let deadline_ms = now_ms + timeouts.ack_ms;
+        let new = Self::new(now_ms, timeouts, request_bytes);
+        let (state, sent, is_greeted) = (State::Reply, request_bytes, true);
+        Self { state, sent, version_sent, is_greeted, has_pidfd, deadline_ms, ..new }
+    }
+
     /// Takes an event. After `Finish` no event may follow.
     pub fn on(&mut self, event: Event<'_>, now_ms: u64) -> Step {
         assert_ne!(self.state, State::Over, "{event:?} after the end");

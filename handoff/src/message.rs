@@ -14,6 +14,13 @@ pub struct Wake<D> {
     pub generation: u32,
     /// Hash of the session; comes back when its worker ends.
     pub session: u64,
+    /// Place of the conversation, below `handoffs_in_flight_max`; nobody else has it meanwhile.
+    pub place: u32,
+    /// Which conversation of this engine and those before it; wraps.
+    pub attempt: u32,
+    /// True exactly when an engine that was killed gave the client away: what became of its
+    /// conversation decides.
+    pub is_resumed: bool,
     /// The whole request line, LF included (`line::unhibernate::render`).
     pub parcel: Vec<u8>,
     pub client: D,

@@ -144,11 +144,17 @@ impl Queue {
             self.end_rest(slot);
         }
         let slot = self.ready[0].first().or_else(|| self.ready[1].first())?;
+        self.grant(slot);
+        Some(slot)
+    }
+
+    /// Grants a slot that is waiting out of its turn, since it was before this queue began.
+    pub fn grant(&mut self, slot: u32) {
+        assert!(self.contains(slot), "slot {slot} does not wait");
         let class = class_of(self.place[slot as usize]);
         self.leave(slot);
         self.place[slot as usize] = place_of(class, GRANTED);
         assert!(!self.contains(slot));
-        Some(slot)
     }
 
     /// True when a slot that is waiting or granted has rested since it arrived.

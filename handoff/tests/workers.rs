@@ -237,6 +237,9 @@ fn a_long_line_is_finished_in_pieces() {
             slot: 1,
             generation: 8,
             session: 1,
+            place: 0,
+            attempt: 1,
+            is_resumed: false,
             parcel: parcel(1 << 20),
             client: client.into(),
         };
@@ -268,6 +271,9 @@ fn many_at_once_and_no_more_than_allowed() {
             slot: 64,
             generation: 71,
             session: 64,
+            place: 0,
+            attempt: 1,
+            is_resumed: false,
             parcel: parcel(0),
             client: client.into(),
         };

@@ -40,10 +40,13 @@ pub enum Fault {
     Reload,
     Relisten,
     WallJump,
+    Crash,
+    CrashAgain,
+    Damage,
 }
 
 impl Fault {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::QueueFull,
         Self::CompletionLate,
         Self::CompletionOverflow,
@@ -80,6 +83,9 @@ impl Fault {
         Self::Reload,
         Self::Relisten,
         Self::WallJump,
+        Self::Crash,
+        Self::CrashAgain,
+        Self::Damage,
     ];
 }
 

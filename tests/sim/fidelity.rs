@@ -116,6 +116,7 @@ impl<W: World> Bench<W> {
             self.world.ring().enter(Some(0)).expect("enter");
             self.inbox.clear();
             self.world.ring().reap(&mut self.inbox);
+            self.world.ring().applied();
             quiet = if self.inbox.completions.is_empty() { quiet + 1 } else { 0 };
             for done in self.inbox.completions.drain(..) {
                 for passed in done.passed.into_iter().flatten() {
@@ -271,6 +272,7 @@ fn seat_conn<R: Ring>(ring: &mut R, conn: u32) {
     while inbox.completions.is_empty() {
         ring.enter(Some(0)).expect("enter");
         ring.reap(&mut inbox);
+        ring.applied();
     }
     let done = inbox.completions[0];
     assert!(done.result >= 0 && done.more, "{done:?}");
@@ -282,6 +284,7 @@ fn seat_conn<R: Ring>(ring: &mut R, conn: u32) {
     while inbox.completions.len() < 2 {
         ring.enter(Some(0)).expect("enter");
         ring.reap(&mut inbox);
+        ring.applied();
     }
 }
 

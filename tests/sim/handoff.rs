@@ -1,11 +1,12 @@
 //! The simulated handoff thread: the real conversations over a simulated imap-master.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use torpor_engine::drive::Handoff;
+use torpor_engine::planted::{Bug, planted};
 use torpor_handoff::line::MASTER_VERSION;
 use torpor_handoff::master::{Conversation, Event, Step, Timeouts};
-use torpor_handoff::message::{Exited, Returned, Wake};
+use torpor_handoff::message::{Cause, Exited, Outcome, Returned, Wake};
 
 use crate::counting;
 use crate::faults::Fault;
@@ -15,6 +16,9 @@ pub struct SimHandoff {
     net: Shared,
     talks: Vec<Talk>,
     returned: VecDeque<Returned<SimFd>>,
+    /// Conversations that are over here, by their places: the vault holds each until its place is
+    /// wanted again.
+    over: BTreeMap<u32, Far>,
 }
 
 /// How the other side behaves in one conversation.
@@ -36,12 +40,32 @@ struct Talk {
     wake: Wake<SimFd>,
     client: usize,
     conversation: Conversation,
+    far: Far,
+    next: Step,
+}
+
+/// The other side of a conversation, which knows nothing of crashes.
+struct Far {
+    attempt: u32,
+    /// True exactly when the vault holds our end.
+    is_held: bool,
     manner: Manner,
-    /// When the other side next does something.
+    /// When it next does something.
     due_ms: u64,
     stage: Stage,
     sent_all: bool,
-    next: Step,
+    /// The request, as far as it was sent.
+    line: Vec<u8>,
+    said: Said,
+}
+
+/// What it has said in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Plus,
+    Minus,
+    HungUp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +78,18 @@ enum Stage {
 
 impl SimHandoff {
     pub fn new(net: Shared) -> Self {
-        Self { net, talks: Vec::new(), returned: VecDeque::new() }
+        Self { net, talks: Vec::new(), returned: VecDeque::new(), over: BTreeMap::new() }
+    }
+
+    /// The engine was killed, and its handoff thread with it.
+    pub fn heir(self) -> Self {
+        let mut over = self.over;
+        for client in &mut self.net.borrow_mut().clients {
+            client.handed = 0;
+        }
+        let held = self.talks.into_iter().filter(|talk| talk.far.is_held);
+        over.extend(held.map(|talk| (talk.wake.place, talk.far)));
+        Self { net: self.net, talks: Vec::new(), returned: VecDeque::new(), over }
     }
 
     /// Descriptors in its hands.
@@ -68,7 +103,10 @@ impl SimHandoff {
         while at < self.talks.len() {
             match self.advance(at) {
                 Some(returned) => {
-                    self.talks.swap_remove(at);
+                    let talk = self.talks.swap_remove(at);
+                    if talk.far.is_held {
+                        self.over.insert(talk.wake.place, talk.far);
+                    }
                     self.returned.push_back(returned.0);
                 }
                 None => at += 1,
@@ -91,11 +129,18 @@ impl SimHandoff {
                     return None;
                 }
                 Step::SendVersion { from } => sent(&mut net, MASTER_VERSION.len() - from),
-                Step::SendFirst => Event::Sent { count: 1 },
+                Step::SendFirst => {
+                    // Before the risky step.
+                    talk.far.is_held = !planted(Bug::TalkNotHeld);
+                    talk.far.line = talk.wake.parcel.clone();
+                    self.over.remove(&talk.wake.place);
+                    Event::Sent { count: 1 }
+                }
                 Step::SendRest { from } => {
                     let count = talk.wake.parcel.len() - from;
                     let event = sent(&mut net, count);
-                    talk.sent_all |= matches!(event, Event::Sent { count: all } if all == count);
+                    talk.far.sent_all |=
+                        matches!(event, Event::Sent { count: all } if all == count);
                     event
                 }
                 Step::ShutClient => {
@@ -105,22 +150,31 @@ impl SimHandoff {
                 Step::Finish(outcome) => {
                     let talk = self.talks.get_mut(at)?;
                     net.say(|| format!("client {}: {outcome:?}", talk.client));
-                    if outcome == torpor_handoff::message::Outcome::Lost {
-                        assert_eq!(
-                            net.clients[talk.client].owner,
-                            Owner::Engine,
-                            "shut for nothing"
-                        );
+                    if outcome == Outcome::Lost {
+                        let owner = net.clients[talk.client].owner;
+                        // The engine before us may have come as far, and was killed then.
+                        let again = talk.wake.is_resumed && owner == Owner::Nobody;
+                        assert!(again || owner == Owner::Engine, "shut for nothing");
                         net.clients[talk.client].owner = Owner::Nobody;
                     }
                     net.clients[talk.client].handed -= 1;
                     let parcel = std::mem::take(&mut talk.wake.parcel);
-                    let Wake { slot, generation, session, .. } = talk.wake;
+                    let Wake { slot, generation, session, place, attempt, is_resumed, .. } =
+                        talk.wake;
                     let open = net.open.clone();
                     let client = SimFd::new(Thing::Client(talk.client), &open);
-                    let wake = Wake { slot, generation, session, parcel, client };
+                    let wake = Wake {
+                        slot,
+                        generation,
+                        session,
+                        place,
+                        attempt,
+                        is_resumed,
+                        parcel,
+                        client,
+                    };
                     let reason = talk.conversation.reason().to_vec();
-                    let refused = outcome == torpor_handoff::message::Outcome::Refused;
+                    let refused = outcome == Outcome::Refused;
                     let reason = if refused { &reason[..] } else { b"" };
                     return Some(Ended(Returned::new(wake, outcome, reason)));
                 }
@@ -146,7 +200,7 @@ impl Talk {
     /// What the other side does now; `None` when nothing.
     fn hear(&mut self, net: &mut Net) -> Option<Step> {
         let now_ms = net.now.mono_ms;
-        if now_ms >= self.due_ms
+        if now_ms >= self.far.due_ms
             && let Some(step) = self.act(net)
         {
             return Some(step);
@@ -155,17 +209,17 @@ impl Talk {
             return Some(self.conversation.on(Event::Deadline, now_ms));
         }
         // A short write is followed by room for more.
-        let writable = self.stage == Stage::Answer && !self.sent_all;
+        let writable = self.far.stage == Stage::Answer && !self.far.sent_all;
         writable.then(|| self.conversation.on(Event::Writable, now_ms))
     }
 
     fn act(&mut self, net: &mut Net) -> Option<Step> {
         let now_ms = net.now.mono_ms;
-        match self.stage {
+        match self.far.stage {
             Stage::Connect => {
-                self.stage = Stage::Greet;
-                self.due_ms = now_ms + net.random.below(200);
-                let event = match self.manner {
+                self.far.stage = Stage::Greet;
+                self.far.due_ms = now_ms + net.random.below(200);
+                let event = match self.far.manner {
                     Manner::Absent => Event::ConnectFailed(libc::ECONNREFUSED),
                     Manner::Full => Event::ConnectFailed(libc::EAGAIN),
                     _ => Event::Connected,
@@ -173,11 +227,11 @@ impl Talk {
                 Some(self.conversation.on(event, now_ms))
             }
             Stage::Greet => {
-                self.stage = Stage::Answer;
-                self.due_ms = now_ms + 50 + net.random.below(200);
-                let event = match self.manner {
+                self.far.stage = Stage::Answer;
+                self.far.due_ms = now_ms + 50 + net.random.below(200);
+                let event = match self.far.manner {
                     Manner::SilentBefore => {
-                        self.stage = Stage::Mute;
+                        self.far.stage = Stage::Mute;
                         return None;
                     }
                     Manner::ClosesBefore => Event::Eof,
@@ -188,37 +242,48 @@ impl Talk {
                 };
                 Some(self.conversation.on(event, now_ms))
             }
-            Stage::Answer if self.sent_all => self.answer(net),
+            Stage::Answer if self.far.sent_all => self.answer(net),
             Stage::Answer | Stage::Mute => None,
         }
     }
 
     fn answer(&mut self, net: &mut Net) -> Option<Step> {
         let now_ms = net.now.mono_ms;
-        self.stage = Stage::Mute;
-        match self.manner {
-            Manner::Refuses => {
-                let event = Event::Received { bytes: b"-Out of cheese\n", has_pidfd: false };
-                Some(self.conversation.on(event, now_ms))
+        self.far.stage = Stage::Mute;
+        self.far.said = match self.far.manner {
+            Manner::Refuses => Said::Minus,
+            Manner::DiesAfter => Said::HungUp,
+            Manner::SilentAfter => Said::Nothing,
+            Manner::LateAfter => {
+                self.far.manner = Manner::Good;
+                self.far.stage = Stage::Answer;
+                self.far.due_ms = now_ms + 2000 + net.random.below(3000);
+                Said::Nothing
             }
-            Manner::DiesAfter => {
+            // Whom we have shut down ourselves finds a worker only if that is told of late.
+            _ if net.clients[self.client].shut && self.wake.is_resumed => Said::Plus,
+            _ => {
+                take(net, self.client, &self.far.line);
+                Said::Plus
+            }
+        };
+        self.listen(now_ms)
+    }
+
+    /// What the other side has said is heard, and stays to be heard by an heir.
+    fn listen(&mut self, now_ms: u64) -> Option<Step> {
+        let bytes: &[u8] = match self.far.said {
+            Said::Nothing => return None,
+            Said::Plus => b"+\n",
+            Said::Minus => b"-Out of cheese\n",
+            Said::HungUp => {
                 let step = self.conversation.on(Event::Eof, now_ms);
                 let dead = Event::WorkerDead;
-                Some(if step == Step::Wait { self.conversation.on(dead, now_ms) } else { step })
+                let waits = step == Step::Wait;
+                return Some(if waits { self.conversation.on(dead, now_ms) } else { step });
             }
-            Manner::SilentAfter => None,
-            Manner::LateAfter => {
-                self.manner = Manner::Good;
-                self.stage = Stage::Answer;
-                self.due_ms = now_ms + 2000 + net.random.below(3000);
-                None
-            }
-            _ => {
-                take(net, self.client, &self.wake.parcel);
-                let event = Event::Received { bytes: b"+\n", has_pidfd: false };
-                Some(self.conversation.on(event, now_ms))
-            }
-        }
+        };
+        Some(self.conversation.on(Event::Received { bytes, has_pidfd: false }, now_ms))
     }
 }
 
@@ -277,18 +342,29 @@ impl Handoff for SimHandoff {
         let mut net = self.net.borrow_mut();
         let Thing::Client(client) = wake.client.thing else { panic!("no client is handed over") };
         let now_ms = net.now.mono_ms;
+        if wake.is_resumed {
+            drop(net);
+            return self.resume(wake, client);
+        }
         assert_eq!(net.clients[client].owner, Owner::Engine, "handed over by a stranger");
         // One that was on its way in the very step of the order may still go.
         let dismissed = net.clients[client].dismissed.is_some_and(|at| now_ms > at + 100);
         assert!(!dismissed, "kicked, and yet given to a worker");
         net.clients[client].handed += 1;
         let manner = manner(&mut net);
-        let timeouts = Timeouts { version_ms: 2000, ack_ms: 3000, exit_ms: 200 };
-        let conversation = Conversation::new(now_ms, &timeouts, wake.parcel.len());
+        let conversation = Conversation::new(now_ms, &TIMEOUTS, wake.parcel.len());
         net.say(|| format!("client {client} goes to a worker: {manner:?}"));
-        let (stage, due_ms) = (Stage::Connect, now_ms);
-        let (sent_all, next) = (false, Step::Wait);
-        self.talks.push(Talk { wake, client, conversation, manner, due_ms, stage, sent_all, next });
+        let far = Far {
+            attempt: wake.attempt,
+            is_held: false,
+            manner,
+            due_ms: now_ms,
+            stage: Stage::Connect,
+            sent_all: false,
+            line: Vec::new(),
+            said: Said::Nothing,
+        };
+        self.talks.push(Talk { wake, client, conversation, far, next: Step::Wait });
     }
 
     fn returned(&mut self) -> Option<Returned<SimFd>> {
@@ -300,6 +376,33 @@ impl Handoff for SimHandoff {
         None
     }
 }
+
+impl SimHandoff {
+    /// The engine before us gave this client away, perhaps.
+    fn resume(&mut self, wake: Wake<SimFd>, client: usize) {
+        let net = self.net.borrow();
+        let far = self.over.remove(&wake.place).filter(|far| far.attempt == wake.attempt);
+        let Some(mut far) = far else {
+            net.say(|| format!("client {client} was not given away"));
+            let outcome = Outcome::Unsent(Cause::Host(libc::ECANCELED));
+            return self.returned.push_back(Returned::new(wake, outcome, b""));
+        };
+        net.say(|| format!("client {client} was given away: {:?} {:?}", far.manner, far.said));
+        if !far.sent_all && far.said == Said::Nothing {
+            // Half a line, and then the end of it.
+            (far.stage, far.said) = (Stage::Mute, Said::HungUp);
+        }
+        let now_ms = net.now.mono_ms;
+        drop(net);
+        self.net.borrow_mut().clients[client].handed += 1;
+        let conversation = Conversation::resumed(now_ms, &TIMEOUTS, true);
+        let mut talk = Talk { wake, client, conversation, far, next: Step::Wait };
+        talk.next = talk.listen(now_ms).unwrap_or(Step::Wait);
+        self.talks.push(talk);
+    }
+}
+
+const TIMEOUTS: Timeouts = Timeouts { version_ms: 2000, ack_ms: 3000, exit_ms: 200 };
 
 fn manner(net: &mut Net) -> Manner {
     let all = [

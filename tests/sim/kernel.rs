@@ -13,10 +13,12 @@
 use std::collections::VecDeque;
 use std::io;
 
+use torpor_engine::planted::kill_point;
 use torpor_engine::ring::{
     BATCH_MAX, CLIENT_BUFFER_BYTES, CLIENT_RECV_BYTES, Completion, Inbox, Op, PASSED_MAX, Passed,
     PassedKind, Peer, Ring,
 };
+use torpor_engine::slots::Ledger;
 use torpor_engine::token::Token;
 
 use crate::counting;
@@ -30,12 +32,21 @@ pub struct SimRing {
     done: VecDeque<Done>,
     lobby: Vec<Option<(SimFd, PassedKind, u64)>>,
     clients: Vec<Option<SimFd>>,
-    /// True exactly when the client of a slot is away and the ring has its own hold on it.
-    away: Vec<bool>,
     /// The epoll set: a client, the token of its item, and whether it was told.
     items: Vec<(usize, Token, bool)>,
     notifies: Vec<Option<SimFd>>,
     conns: Vec<Option<SimFd>>,
+    /// What the vault holds: it stays when the engine is killed.
+    held_clients: Vec<Option<SimFd>>,
+    held_conns: Vec<Option<SimFd>>,
+    /// Which ring of this world it is, and how many of its completions were applied.
+    number: u32,
+    head: u32,
+    /// In the inbox, and still in the queue.
+    taken: usize,
+    /// Applied, and still in the queue's memory.
+    gone: VecDeque<(Completion, Vec<u8>)>,
+    past: Vec<Past>,
     queue_max: usize,
     done_max: usize,
     buffers: usize,
@@ -46,6 +57,14 @@ pub struct SimRing {
     /// Clients sleep densely: who has spoken before is not taken (EAGAIN), and who has spoken is
     /// told once. Half of the seeds.
     pub is_dense: bool,
+}
+
+/// The completion queue of an engine that was killed.
+struct Past {
+    number: u32,
+    /// Number of its first completion.
+    head: u32,
+    done: Vec<(Completion, Vec<u8>)>,
 }
 
 struct Armed {
@@ -79,10 +98,16 @@ impl SimRing {
             done: VecDeque::new(),
             lobby: Vec::new(),
             clients: none(slots),
-            away: vec![false; slots as usize],
             items: Vec::new(),
             notifies: none(slots),
             conns: none(conns),
+            held_clients: none(slots),
+            held_conns: none(conns),
+            number: 0,
+            head: 0,
+            taken: 0,
+            gone: VecDeque::new(),
+            past: Vec::new(),
             queue_max,
             done_max,
             buffers,
@@ -92,8 +117,58 @@ impl SimRing {
         }
     }
 
+    /// The engine was killed: its descriptors are closed and its requests cancelled. What is left
+    /// is the vault and the completion queues; the next engine has a new ring.
+    pub fn heir(mut self) -> Self {
+        let (slots, conns) = (self.clients.len() as u32, self.conns.len() as u32);
+        for armed in std::mem::take(&mut self.armed) {
+            self.finish(Completion::plain(armed.token, -libc::ECANCELED, false));
+        }
+        let mut closed: Vec<SimFd> = Vec::new();
+        closed.extend(self.lobby.drain(..).flatten().map(|(fd, _, _)| fd));
+        let seats = [&mut self.clients, &mut self.notifies, &mut self.conns];
+        closed.extend(seats.into_iter().flat_map(|seats| seats.drain(..)).flatten());
+        let mut past = Past { number: self.number, head: self.head, done: Vec::new() };
+        past.head -= self.gone.len() as u32;
+        past.done.extend(self.gone.drain(..));
+        for done in self.done.drain(..) {
+            closed.extend(done.passed.into_iter().map(|parcel| parcel.fd));
+            past.done.push((done.completion, done.bytes));
+        }
+        for fd in &closed {
+            let is_held = self.held_conns.iter().flatten().any(|held| held.thing == fd.thing);
+            if let (Thing::Conn(at), false) = (fd.thing, is_held) {
+                let peer = &mut self.net.borrow_mut().conns[at];
+                peer.server_closed = true;
+                peer.segments.clear();
+            }
+        }
+        self.past.push(past);
+        let new = Self::new(self.net, slots, conns);
+        let (held_clients, held_conns) = (self.held_clients, self.held_conns);
+        Self { held_clients, held_conns, number: self.number + 1, past: self.past, ..new }
+    }
+
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What the engines before have not applied, by their ledger.
+    pub fn inherited(&self, ledger: Ledger) -> Vec<(Completion, Vec<u8>)> {
+        let past = self.past.iter().find(|past| past.number == ledger.ring);
+        let past = past.expect("the ring that is named in the ledger");
+        let applied = ledger.applied.saturating_sub(past.head) as usize;
+        past.done[applied.min(past.done.len())..].to_vec()
+    }
+
     /// Descriptors that sit somewhere.
     pub fn seated(&self) -> usize {
+        let held = [&self.held_clients, &self.held_conns];
+        let held: usize = held.iter().map(|table| table.iter().flatten().count()).sum();
+        held + self.seats()
+    }
+
+    fn seats(&self) -> usize {
         let tables = [&self.clients, &self.notifies, &self.conns];
         let seats: usize = tables.iter().map(|table| table.iter().flatten().count()).sum();
         seats + self.lobby.iter().flatten().count() + self.waiting().count()
@@ -127,6 +202,7 @@ impl SimRing {
 
     fn submit(&mut self) {
         for (op, text) in std::mem::take(&mut self.queue) {
+            kill_point();
             match op {
                 Op::SendConn { token, conn, .. } => self.send_conn(token, conn, &text),
                 Op::SendClient { token, slot, .. } => self.send_client(token, slot, &text),
@@ -394,7 +470,9 @@ impl SimRing {
 
     fn receive_conn(&mut self, token: Token, conn: u32) -> bool {
         let Some(Thing::Conn(at)) = self.conns[conn as usize].as_ref().map(|fd| fd.thing) else {
-            panic!("a recv on an empty place");
+            // The vault did not hold it.
+            self.finish(Completion::plain(token, -libc::EBADF, false));
+            return false;
         };
         let mut net = self.net.borrow_mut();
         let short = net.strikes(Fault::ShortRead, 200);
@@ -475,10 +553,18 @@ impl SimRing {
     fn close_client(&mut self, slot: u32) {
         self.assert_quiet(slot, is_client);
         self.assert_no_item(slot);
-        let fd = self.clients[slot as usize].take().expect("closed once");
+        drop(self.clients[slot as usize].take().expect("closed once"));
+        self.let_go(slot);
+    }
+
+    /// The vault holds the client no more.
+    fn let_go(&mut self, slot: u32) {
+        assert!(self.clients[slot as usize].is_none(), "let go in its place");
+        let Some(fd) = self.held_clients[slot as usize].take() else { return };
         let Thing::Client(client) = fd.thing else { panic!("no client") };
         // A worker that hung up and came again has left a copy behind: that may always go.
-        let copies = self.clients.iter().flatten().any(|other| other.thing == fd.thing);
+        let all = self.clients.iter().chain(&self.held_clients);
+        let copies = all.flatten().any(|other| other.thing == fd.thing);
         let mut net = self.net.borrow_mut();
         let (stopping, gives_up, now_ms) = (net.stopping, net.faults.gives_up, net.now.mono_ms);
         let entry = &mut net.clients[client];
@@ -486,8 +572,10 @@ impl SimRing {
             let cause = entry.eof || entry.reset || entry.kicked || stopping || gives_up;
             // It had ten seconds, counted from the write, to take the rest of its channel switch.
             let torn = entry.is_torn() && entry.torn_ms.is_some_and(|at| at + 9500 < now_ms);
-            assert!(cause || torn, "client {client} hung up without cause");
-            entry.owner = Owner::Nobody;
+            let damaged = entry.damaged;
+            let cause = cause || torn || damaged || net.forgives();
+            assert!(cause, "client {client} hung up without cause");
+            net.clients[client].owner = Owner::Nobody;
             net.say(|| format!("client {client} is closed"));
         }
     }
@@ -498,6 +586,7 @@ impl Ring for SimRing {
 
     fn push(&mut self, op: &Op, text: &[u8]) -> bool {
         counting::pause();
+        kill_point();
         if self.queue.len() >= self.queue_max {
             let mut net = self.net.borrow_mut();
             if net.faults.is_on(Fault::QueueFull) {
@@ -523,8 +612,33 @@ impl Ring for SimRing {
             }
             Op::SeatClient { passed, slot } => {
                 let fd = self.take(passed);
-                assert!(!self.away[slot as usize], "somebody's socket is still held here");
+                let held = SimFd::new(fd.thing, &self.net.borrow().open);
+                let before = self.held_clients[slot as usize].replace(held);
+                assert!(before.is_none(), "the vault has somebody there");
                 assert!(self.clients[slot as usize].replace(fd).is_none(), "two on one slot");
+            }
+            Op::HoldConn { conn } => {
+                let thing = self.conns[conn as usize].as_ref().expect("it is there").thing;
+                let held = SimFd::new(thing, &self.net.borrow().open);
+                let before = self.held_conns[conn as usize].replace(held);
+                assert!(before.is_none(), "the vault has another there");
+            }
+            Op::ClaimConn { conn } => {
+                let held = self.held_conns[conn as usize].as_ref().map(|held| held.thing);
+                let seat = held.map(|thing| SimFd::new(thing, &self.net.borrow().open));
+                self.conns[conn as usize] = seat;
+            }
+            Op::ClaimClient { slot } => {
+                let held = self.held_clients[slot as usize].as_ref().expect("the vault has it");
+                let seat = SimFd::new(held.thing, &self.net.borrow().open);
+                assert!(self.clients[slot as usize].replace(seat).is_none(), "two on one slot");
+            }
+            Op::ReleaseClient { slot } => self.let_go(slot),
+            Op::ReleaseConn { conn } => {
+                let held = self.held_conns[conn as usize].take();
+                if let Some(Thing::Conn(at)) = held.map(|fd| fd.thing) {
+                    self.net.borrow_mut().conns[at].server_closed = true;
+                }
             }
             Op::Drop { passed } => drop(self.take(passed)),
             Op::AddItem { token, slot } => self.add_item(token, slot),
@@ -534,11 +648,14 @@ impl Ring for SimRing {
             }
             Op::CloseConn { conn, .. } => {
                 self.assert_quiet(conn, is_conn);
-                let fd = self.conns[conn as usize].take().expect("closed once");
-                let Thing::Conn(at) = fd.thing else { panic!("no connection") };
-                let peer = &mut self.net.borrow_mut().conns[at];
-                peer.server_closed = true;
-                peer.segments.clear();
+                let held = self.held_conns[conn as usize].take();
+                let fd = self.conns[conn as usize].take().or(held);
+                // There is none when the vault did not hold it.
+                if let Some(Thing::Conn(at)) = fd.map(|fd| fd.thing) {
+                    let peer = &mut self.net.borrow_mut().conns[at];
+                    peer.server_closed = true;
+                    peer.segments.clear();
+                }
             }
             Op::CloseClient { slot, .. } => self.close_client(slot),
             Op::ShutClient { slot, .. } => self.close_client(slot),
@@ -553,14 +670,27 @@ impl Ring for SimRing {
         Ok(())
     }
 
+    fn applied(&mut self) {
+        counting::pause();
+        kill_point();
+        for done in self.done.drain(..std::mem::take(&mut self.taken)) {
+            self.gone.push_back((done.completion, done.bytes));
+            self.head += 1;
+        }
+        self.gone.drain(..self.gone.len().saturating_sub(GONE_MAX));
+    }
+
     fn reap(&mut self, inbox: &mut Inbox) {
-        while inbox.completions.len() < BATCH_MAX
-            && let Some(done) = self.done.pop_front()
-        {
+        assert_eq!(self.taken, 0, "reaped twice");
+        while inbox.completions.len() < BATCH_MAX && self.taken < self.done.len() {
+            let done = &mut self.done[self.taken];
+            self.taken += 1;
+            inbox.taken += 1;
             let mut completion = done.completion;
             self.buffers_used -= usize::from(done.has_buffer);
             completion.bytes = inbox.keep(&done.bytes);
-            for (index, parcel) in done.passed.into_iter().enumerate() {
+            let passed = std::mem::take(&mut done.passed);
+            for (index, parcel) in passed.into_iter().enumerate() {
                 self.excuse_late(&parcel);
                 let free = self.lobby.iter().position(Option::is_none);
                 let lobby = free.unwrap_or_else(|| {
@@ -582,7 +712,9 @@ impl Ring for SimRing {
     }
 
     fn seat_client(&mut self, slot: u32, client: SimFd) {
-        self.away[slot as usize] = false;
+        // A client from nowhere is put into the vault; who comes back is in it.
+        let held = || SimFd::new(client.thing, &self.net.borrow().open);
+        self.held_clients[slot as usize].get_or_insert_with(held);
         assert!(self.clients[slot as usize].replace(client).is_none(), "two on one slot");
     }
 
@@ -590,13 +722,7 @@ impl Ring for SimRing {
         counting::pause();
         self.assert_quiet(slot, is_client);
         self.assert_no_item(slot);
-        self.away[slot as usize] = true;
         self.clients[slot as usize].take().expect("somebody sits there")
-    }
-
-    fn release_client(&mut self, slot: u32) {
-        let was_away = std::mem::replace(&mut self.away[slot as usize], false);
-        assert!(was_away, "nobody was handed over from slot {slot}");
     }
 
     fn take_passed(&mut self, passed: Passed) -> SimFd {
@@ -617,6 +743,9 @@ impl Ring for SimRing {
         self.notifies[slot as usize].take().expect("something is kept there")
     }
 }
+
+/// Applied completions that are not written over yet.
+const GONE_MAX: usize = 8;
 
 fn is_client(op: &Op, index: u32) -> bool {
     matches!(op, Op::RecvClient { slot, .. } | Op::SendClient { slot, .. } if *slot == index)

@@ -26,11 +26,16 @@ pub struct Findings {
     pub ticks: u32,
 }
 
-struct World {
-    net: Shared,
-    driver: Driver<SimRing, SimHandoff, SimWatcher, SimDesk>,
-    ticks: u32,
+/// The simulated world with its engine.
+pub struct World {
+    pub net: Shared,
+    pub driver: Option<Engine>,
+    pub ticks: u32,
+    knobs: Knobs,
+    visits: [[u32; 18]; 8],
 }
+
+type Engine = Driver<SimRing, SimHandoff, SimWatcher, SimDesk>;
 
 /// Runs one seed; panics at the first thing that is not as it must be.
 pub fn run(seed: u64, trace: bool) -> Findings {
@@ -49,7 +54,10 @@ pub fn run(seed: u64, trace: bool) -> Findings {
     let net = world.net.borrow();
     let lives = net.clients.iter().map(|client| client.lives).sum();
     let (struck, ticks) = (net.faults.struck, world.ticks);
-    Findings { struck, visits: *world.driver.core.visits(), lives, ticks }
+    drop(net);
+    let core = &world.driver.take().expect("an engine").core;
+    world.remember_visits(core);
+    Findings { struck, visits: world.visits, lives, ticks }
 }
 
 impl World {
@@ -72,6 +80,7 @@ impl World {
             dozers_max: random.below(16) as u32,
         };
         let knobs = knobs(&mut random, gives_up);
+        let own_knobs = knobs.clone();
         let clients = 1 + random.below(12);
         let mut net = Net::new(random, Faults::new(on, gives_up), trace);
         let mailboxes = 1 + net.random.below(clients);
@@ -88,7 +97,25 @@ impl World {
         let (handoff, watcher) = (SimHandoff::new(net.clone()), SimWatcher::new(net.clone()));
         let desk = SimDesk { net: net.clone(), counters: Counters::default(), stopped: false };
         let driver = Driver::new(core, ring, handoff, watcher, desk).expect("it starts");
-        Self { net, driver, ticks: 0 }
+        Self { net, driver: Some(driver), ticks: 0, knobs: own_knobs, visits: Default::default() }
+    }
+
+    fn driver(&self) -> &Engine {
+        self.driver.as_ref().expect("an engine")
+    }
+
+    pub fn driver_mut(&mut self) -> &mut Engine {
+        self.driver.as_mut().expect("an engine")
+    }
+
+    /// What an engine that begins now is configured with.
+    pub fn knobs(&self) -> Knobs {
+        self.knobs.clone()
+    }
+
+    pub fn remember_visits(&mut self, core: &Core) {
+        let all = self.visits.iter_mut().flatten().zip(core.visits().iter().flatten());
+        all.for_each(|(sum, more)| *sum += more);
     }
 
     /// One turn of the engine, and what goes on beside it.
@@ -101,16 +128,21 @@ impl World {
             net.now.wall_us += step_ms * 1000;
         }
         self.workers();
-        self.driver.handoff.tick();
-        self.driver.watcher.tick();
+        self.driver_mut().handoff.tick();
+        self.driver_mut().watcher.tick();
         let now = self.net.borrow().now;
         let clock = || {
             counting::start();
             now
         };
-        let stopped = self.driver.turn(Some(0), clock).expect("the simulated ring never fails");
-        counting::pause();
-        self.driver.desk.stopped |= stopped;
+        let killed = self.kills(Fault::Crash, 8, |world| {
+            let driver = world.driver_mut();
+            let stopped = driver.turn(Some(0), clock).expect("the simulated ring never fails");
+            driver.desk.stopped |= stopped;
+        });
+        if killed {
+            self.crash();
+        }
         self.check();
     }
 
@@ -252,12 +284,12 @@ impl World {
                 assert!(partial, "client {index} waits: {:?}", unread.escape_ascii().to_string());
                 let version = client.mailbox.map_or(0, |mailbox| net.mailboxes[mailbox].version);
                 let seen = client.mailbox.map_or(0, |_| client.seen);
-                let counters = &self.driver.desk.counters;
+                let counters = &self.driver().desk.counters;
                 assert_eq!(seen, version, "client {index} was never told, {counters:?}");
                 assert!(client.rest.is_empty(), "client {index} waits for the rest of a line");
             }
         }
-        let counters = &self.driver.desk.counters;
+        let counters = &self.driver().desk.counters;
         let owned = net.clients.iter().filter(|client| client.owner == Owner::Engine).count();
         let queued = counters.queued_input + counters.queued_change;
         // Those just given are counted by their connections until these have closed.
@@ -274,18 +306,18 @@ impl World {
         }
         for _ in 0..200 {
             self.tick();
-            if self.driver.desk.stopped {
+            if self.driver().desk.stopped {
                 break;
             }
         }
-        assert!(self.driver.desk.stopped, "the engine does not end");
-        let counters = &self.driver.desk.counters;
+        assert!(self.driver().desk.stopped, "the engine does not end");
+        let counters = &self.driver().desk.counters;
         assert_eq!(counters.cold_blocks_used, 0, "words of nobody are kept");
         assert_eq!(counters.mailboxes, 0, "a mailbox of nobody is watched");
-        assert_eq!(self.driver.ring.in_flight(), 0, "something is in flight for nobody");
+        assert_eq!(self.driver().ring.in_flight(), 0, "something is in flight for nobody");
         let owned = self.net.borrow().clients.iter().any(|client| client.owner == Owner::Engine);
         assert!(!owned, "a client is left behind");
-        let held = self.driver.ring.seated();
+        let held = self.driver().ring.seated();
         assert_eq!(held, 0, "descriptors are left behind");
     }
 
@@ -294,8 +326,8 @@ impl World {
         let net = self.net.borrow();
         let on_the_way: usize =
             net.conns.iter().flat_map(|conn| &conn.segments).map(|segment| segment.1.len()).sum();
-        let (ring, handoff) = (self.driver.ring.seated(), self.driver.handoff.held());
-        let held = ring + handoff + self.driver.watcher.held() + on_the_way;
+        let (ring, handoff) = (self.driver().ring.seated(), self.driver().handoff.held());
+        let held = ring + handoff + self.driver().watcher.held() + on_the_way;
         assert_eq!(net.open.get(), held as i64, "a descriptor is lost or closed twice");
         for client in &net.clients {
             assert!(client.read <= client.pulled && client.pulled <= client.sent.len());
@@ -343,6 +375,7 @@ pub fn new_client(net: &mut Net, index: usize) -> Client {
         dismissed: None,
         handed: 0,
         byes: 0,
+        damaged: false,
         shut: false,
         rest: Vec::new(),
         multiplex: net.random.chance(150),
@@ -537,10 +570,10 @@ fn hostile(net: &mut Net) {
     net.backlog.push_back(conn);
 }
 
-struct SimDesk {
-    net: Shared,
-    counters: Counters,
-    stopped: bool,
+pub struct SimDesk {
+    pub net: Shared,
+    pub counters: Counters,
+    pub stopped: bool,
 }
 
 impl Desk for SimDesk {

@@ -150,6 +150,12 @@ impl SimRing {
         completion
     }
 
+    /// A client that was handed over does not come back.
+    fn release(&mut self, slot: u32) {
+        let found = self.away.iter().position(|away| *away == slot);
+        self.away.swap_remove(found.expect("[1] somebody was handed over"));
+    }
+
     /// What takes effect at once. `false` when the operation is for the queue.
     fn at_once(&mut self, op: &Op) -> bool {
         match *op {
@@ -160,6 +166,11 @@ impl SimRing {
             Op::SeatClient { passed, slot } => {
                 let fd = self.leave(passed);
                 self.seat(Where::Client(slot), fd);
+            }
+            Op::HoldConn { .. } => {}
+            Op::ReleaseClient { slot } => self.release(slot),
+            Op::ClaimConn { .. } | Op::ReleaseConn { .. } | Op::ClaimClient { .. } => {
+                panic!("{op:?}: nobody was here")
             }
             Op::Drop { passed } => drop(self.leave(passed)),
             Op::AddItem { token, slot } => {
@@ -273,8 +284,10 @@ impl Ring for SimRing {
         }
     }
 
+    fn applied(&mut self) {}
+
     fn seat_client(&mut self, slot: u32, client: SimFd) {
-        self.release_client(slot);
+        self.release(slot);
         self.seat(Where::Client(slot), client);
     }
 
@@ -282,11 +295,6 @@ impl Ring for SimRing {
         alloc::pause();
         self.away.push(slot);
         self.unseat(Where::Client(slot))
-    }
-
-    fn release_client(&mut self, slot: u32) {
-        let found = self.away.iter().position(|away| *away == slot);
-        self.away.swap_remove(found.expect("[1] somebody was handed over"));
     }
 
     fn take_passed(&mut self, passed: Passed) -> SimFd {

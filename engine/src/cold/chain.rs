@@ -5,21 +5,20 @@
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use crate::image::Image;
 use crate::record::NIL;
-use crate::sys::map::Map;
 
 /// All chains. Each is named by its first block.
 pub struct Chains {
-    map: Map,
-    free: u32,
-    fresh: u32,
-    used: u32,
+    pub(super) image: Image,
+    pub(super) free: u32,
+    pub(super) used: u32,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Block {
-    next: u32,
+pub(super) struct Block {
+    pub next: u32,
     data: [u8; DATA_BYTES],
 }
 
@@ -40,11 +39,11 @@ struct Header {
 }
 
 impl Chains {
-    /// As many blocks of [`BLOCK_BYTES`] as `map` holds.
-    pub fn new(map: Map) -> Self {
-        assert!(map.len().is_multiple_of(BLOCK_BYTES));
-        assert!(map.len() / BLOCK_BYTES < 1 << 31, "the upper bit is the caller's");
-        Self { map, free: NIL, fresh: 0, used: 0 }
+    /// As many blocks of [`BLOCK_BYTES`] as `image` holds.
+    pub fn new(image: Image) -> Self {
+        assert!(image.len().is_multiple_of(BLOCK_BYTES));
+        assert!(image.len() / BLOCK_BYTES < 1 << 31, "the upper bit is the caller's");
+        Self { image, free: NIL, used: 0 }
     }
 
     /// An empty chain, or `None` when the store is full.
@@ -107,7 +106,12 @@ impl Chains {
 
     /// True exactly when output is left over.
     pub fn has_output(&self, chain: u32) -> bool {
-        self.header(chain).output != NIL
+        self.output(chain) != NIL
+    }
+
+    /// The chain of the output left over, or [`NIL`].
+    pub(super) fn output(&self, chain: u32) -> u32 {
+        self.header(chain).output
     }
 
     /// Bytes of the line.
@@ -171,13 +175,13 @@ impl Chains {
     /// True exactly when the chain has as many blocks as its header says, and their words are
     /// those that were written.
     pub fn is_sound(&self, chain: u32) -> bool {
-        if chain >= self.fresh {
+        if chain >= self.fresh() {
             return false;
         }
         let Header { tail, line, total, output, checksum: expected } = self.header(chain);
         let (mut left, mut skip) = (total as usize, HEADER_BYTES);
         let (mut block, mut found, mut last) = (chain, 0, chain);
-        while left > 0 && block < self.fresh {
+        while left > 0 && block < self.fresh() {
             let Block { next, data } = self.block(block);
             let here = left.min(DATA_BYTES);
             found = checksum(found, &data[skip.min(here)..here]);
@@ -187,7 +191,7 @@ impl Chains {
         let counts =
             total as usize >= HEADER_BYTES && line as usize <= total as usize - HEADER_BYTES;
         let ends = left == 0 && block == NIL && last == tail;
-        counts && ends && found == expected && (output == NIL || output < self.fresh)
+        counts && ends && found == expected && (output == NIL || output < self.fresh())
     }
 
     /// Blocks in use.
@@ -206,9 +210,10 @@ impl Chains {
             let block = self.free;
             self.free = self.block(block).next;
             block
-        } else if self.fresh < self.count() {
-            self.fresh += 1;
-            self.fresh - 1
+        } else if self.fresh() < self.count() {
+            let block = self.fresh();
+            self.image.set_word(FRESH, u64::from(block) + 1);
+            block
         } else {
             assert_eq!(self.free, NIL);
             return None;
@@ -233,18 +238,23 @@ impl Chains {
         }
     }
 
+    /// Blocks from here on have never been used.
+    pub(super) fn fresh(&self) -> u32 {
+        (self.image.word(FRESH) as u32).min(self.count())
+    }
+
     fn count(&self) -> u32 {
-        (self.map.len() / BLOCK_BYTES) as u32
+        (self.image.len() / BLOCK_BYTES) as u32
     }
 
-    fn block(&self, block: u32) -> &Block {
+    pub(super) fn block(&self, block: u32) -> &Block {
         let at = block as usize * BLOCK_BYTES;
-        Block::ref_from_bytes(&self.map[at..at + BLOCK_BYTES]).expect("aligned and of its size")
+        Block::ref_from_bytes(&self.image[at..at + BLOCK_BYTES]).expect("aligned and of its size")
     }
 
-    fn block_mut(&mut self, block: u32) -> &mut Block {
+    pub(super) fn block_mut(&mut self, block: u32) -> &mut Block {
         let at = block as usize * BLOCK_BYTES;
-        Block::mut_from_bytes(&mut self.map[at..at + BLOCK_BYTES]).expect("aligned and of its size")
+        Block::mut_from_bytes(self.image.edit(at, BLOCK_BYTES)).expect("aligned and of its size")
     }
 
     fn header(&self, chain: u32) -> Header {
@@ -270,6 +280,8 @@ fn checksum(before: u32, bytes: &[u8]) -> u32 {
 pub const BLOCK_BYTES: usize = 128;
 
 const DATA_BYTES: usize = BLOCK_BYTES - 4;
+/// Which of the image's words it is.
+const FRESH: usize = 0;
 const HEADER_BYTES: usize = size_of::<Header>();
 /// Of the header: what its checksum is mixed with.
 const WORDS_BYTES: usize = core::mem::offset_of!(Header, checksum);
@@ -280,9 +292,12 @@ const _: () = assert!(HEADER_BYTES < DATA_BYTES);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Kind;
+    use crate::sys::map::Map;
 
     fn chains(blocks: usize) -> Chains {
-        Chains::new(Map::memory("test", blocks * BLOCK_BYTES).expect("memory"))
+        let map = Map::memory("test", Image::map_bytes(blocks * BLOCK_BYTES)).expect("memory");
+        Chains::new(Image::new(Kind::Blocks, map))
     }
 
     fn line(chains: &Chains, chain: u32) -> Vec<u8> {
@@ -332,7 +347,7 @@ mod tests {
         let chain = chains.open().expect("room");
         assert!(chains.append_line(chain, &[b's'; 500]));
         assert!(chains.close(chain));
-        assert!(!chains.map.contains(&b's'));
+        assert!(!chains.image.contains(&b's'));
     }
 
     /// Each bit of a chain's blocks in turn: either it says nothing, or the chain is not read.
@@ -344,13 +359,13 @@ mod tests {
         let chain = chains.open().expect("room");
         assert!(chains.append_line(chain, &[b's'; 300]));
         for bit in 0..8 * BLOCK_BYTES * 8 {
-            chains.map[bit / 8] ^= 1 << (bit % 8);
+            chains.image.edit(bit / 8, 1)[0] ^= 1 << (bit % 8);
             for (chain, byte, count) in [(other, b'o', 150), (chain, b's', 300)] {
                 let mut out = Vec::with_capacity(1024);
                 let sound = chains.read_line(chain, &mut out);
                 assert!(!sound || out == vec![byte; count], "bit {bit}");
             }
-            chains.map[bit / 8] ^= 1 << (bit % 8);
+            chains.image.edit(bit / 8, 1)[0] ^= 1 << (bit % 8);
         }
     }
 }

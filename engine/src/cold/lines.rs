@@ -65,6 +65,11 @@ impl Lines {
         Ok(word(sealed(&self.shelf, handle)?, SIDE_AT).checked_sub(1))
     }
 
+    /// The number of the model in a sound place.
+    pub(super) fn model_in(&self, handle: u32) -> Option<u8> {
+        sealed(&self.shelf, handle).ok().map(|place| place[MODEL_AT])
+    }
+
     /// Names the chain of input and output.
     pub fn set_side(&mut self, handle: u32, chain: u32) {
         assert_eq!(self.side(handle), Ok(None), "named once, and in a sound place");

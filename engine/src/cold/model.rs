@@ -9,22 +9,20 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use super::LINE_BYTES_MAX;
 use super::kind::Kind;
 use super::shape::{HOLES_MAX, Hole, is_alike, pair_up};
-use crate::sys::map::Map;
+use crate::image::Image as Memory;
 
 /// The table: one page of entries, then the models.
 pub struct Models {
-    map: Map,
-    /// Models from here on have never been made.
-    fresh: usize,
+    pub(super) memory: Memory,
 }
 
 /// What is looked through, so it lies close together.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Entry {
+pub(super) struct Entry {
     shape: u64,
     /// Lines that are stored by the model; 0: its place is free.
-    users: u32,
+    pub users: u32,
     /// Of the model.
     checksum: u32,
 }
@@ -49,10 +47,10 @@ pub struct Model<'a> {
 }
 
 impl Models {
-    /// A table in `map`, which has [`MODELS_BYTES`].
-    pub fn new(map: Map) -> Self {
-        assert_eq!(map.len(), MODELS_BYTES);
-        Self { map, fresh: 0 }
+    /// A table in `memory`, which has [`MODELS_BYTES`].
+    pub fn new(memory: Memory) -> Self {
+        assert!(memory.len() >= MODELS_BYTES);
+        Self { memory }
     }
 
     /// The model of a line's shape, made of the line itself where there is none; `None` when
@@ -61,13 +59,16 @@ impl Models {
         assert!(line.len() <= LINE_BYTES_MAX && holes.len() <= HOLES_MAX);
         let alike = |model: Model<'_>| is_alike(model.line, model.holes, line, holes);
         let has_shape = |id: &usize| self.entry(*id).users > 0 && self.entry(*id).shape == shape;
-        let known = (0..self.fresh).filter(has_shape).find(|id| self.model(*id).is_some_and(alike));
+        let known =
+            (0..self.fresh()).filter(has_shape).find(|id| self.model(*id).is_some_and(alike));
         if let Some(id) = known {
             return Some(id as u8);
         }
-        let left = (0..self.fresh).find(|id| self.entry(*id).users == 0);
-        let id = left.or((self.fresh < COUNT).then_some(self.fresh))?;
-        self.fresh = self.fresh.max(id + 1);
+        let left = (0..self.fresh()).find(|id| self.entry(*id).users == 0);
+        let id = left.or((self.fresh() < COUNT).then_some(self.fresh()))?;
+        if id == self.fresh() {
+            self.memory.set_word(FRESH, id as u64 + 1);
+        }
         let image = self.image_mut(id);
         (image.holes, image.bytes) = (holes.len() as u16, line.len() as u16);
         image.hole[..holes.len()].copy_from_slice(holes);
@@ -98,41 +99,53 @@ impl Models {
         assert!(entry.users > 0, "left by somebody who never joined");
         entry.users -= 1;
         if entry.users == 0 {
-            entry.zero();
-            self.image_mut(id.into()).zero();
+            self.clear(id.into());
         }
+    }
+
+    /// Nothing stays of it.
+    pub(super) fn clear(&mut self, id: usize) {
+        self.entry_mut(id).zero();
+        self.image_mut(id).zero();
+    }
+
+    /// Models from here on have never been made.
+    pub(super) fn fresh(&self) -> usize {
+        (self.memory.word(FRESH) as usize).min(COUNT)
     }
 
     fn model(&self, id: usize) -> Option<Model<'_>> {
         let image = self.image(id);
-        if id >= self.fresh || self.entry(id).checksum != crc32fast::hash(image.as_bytes()) {
+        if id >= self.fresh() || self.entry(id).checksum != crc32fast::hash(image.as_bytes()) {
             return None;
         }
-        let (holes, bytes) = (usize::from(image.holes), usize::from(image.bytes));
-        (bytes > 0).then(|| Model { line: &image.text[..bytes], holes: &image.hole[..holes] })
+        let line = image.text.get(..usize::from(image.bytes)).filter(|line| !line.is_empty())?;
+        Some(Model { line, holes: image.hole.get(..usize::from(image.holes))? })
     }
 
-    fn entry(&self, id: usize) -> &Entry {
+    pub(super) fn entry(&self, id: usize) -> &Entry {
         let at = id * ENTRY_BYTES;
-        Entry::ref_from_bytes(&self.map[at..at + ENTRY_BYTES]).expect("aligned and of its size")
+        Entry::ref_from_bytes(&self.memory[at..at + ENTRY_BYTES]).expect("aligned and of its size")
     }
 
-    fn entry_mut(&mut self, id: usize) -> &mut Entry {
+    pub(super) fn entry_mut(&mut self, id: usize) -> &mut Entry {
         let at = id * ENTRY_BYTES;
-        Entry::mut_from_bytes(&mut self.map[at..at + ENTRY_BYTES]).expect("aligned and of its size")
+        Entry::mut_from_bytes(self.memory.edit(at, ENTRY_BYTES)).expect("aligned and of its size")
     }
 
     fn image(&self, id: usize) -> &Image {
         let at = COUNT * ENTRY_BYTES + id * IMAGE_BYTES;
-        Image::ref_from_bytes(&self.map[at..at + IMAGE_BYTES]).expect("aligned and of its size")
+        Image::ref_from_bytes(&self.memory[at..at + IMAGE_BYTES]).expect("aligned and of its size")
     }
 
     fn image_mut(&mut self, id: usize) -> &mut Image {
         let at = COUNT * ENTRY_BYTES + id * IMAGE_BYTES;
-        Image::mut_from_bytes(&mut self.map[at..at + IMAGE_BYTES]).expect("aligned and of its size")
+        Image::mut_from_bytes(self.memory.edit(at, IMAGE_BYTES)).expect("aligned and of its size")
     }
 }
 
+/// Which of the memory's words it is.
+const FRESH: usize = 0;
 /// Models at most: their numbers are bytes.
 const COUNT: usize = u8::MAX as usize + 1;
 const ENTRY_BYTES: usize = size_of::<Entry>();

@@ -37,6 +37,12 @@ impl Hole {
         &line[usize::from(self.at)..usize::from(self.end)]
     }
 
+    /// True exactly when it is one of a line of so many bytes, with `index` holes before it.
+    pub fn is_within(self, index: usize, bytes: usize) -> bool {
+        let twin = self.twin == NONE || usize::from(self.twin) < index;
+        twin && self.key <= self.at && self.at <= self.end && usize::from(self.end) <= bytes
+    }
+
     /// Its key; empty for the words at the front.
     pub fn key(self, line: &[u8]) -> &[u8] {
         &line[usize::from(self.key)..usize::from(self.at).saturating_sub(1).max(self.key.into())]

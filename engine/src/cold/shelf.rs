@@ -2,44 +2,49 @@
 //!
 //! Pages go back into the common stock when their last place is given back, so a shelf that has
 //! been full of one size can be filled with another. Places are zeroed when they are given back.
+//! Behind the pages lies the size of each, which an heir needs to find the places.
 
+use crate::image::Image;
 use crate::record::NIL;
-use crate::sys::map::Map;
 
 /// The shelf. Places are named by page and number, never by address.
 pub struct Shelf {
-    map: Map,
+    pub(super) image: Image,
     /// Those that were ever used, within what is reserved.
-    pages: Vec<Page>,
+    pub(super) pages: Vec<Page>,
     /// First page of each size that has a free place.
     open: [u32; SIZES],
     /// First page of the stock: those that were in use and are not any more.
-    stock: u32,
-    used_bytes: u64,
+    pub(super) stock: u32,
+    pub(super) used_bytes: u64,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Page {
-    size: u8,
+pub(super) struct Page {
+    pub size: u8,
     /// Places in use.
-    used: u16,
+    pub used: u16,
     /// First free place plus one, linked through the places; 0: none.
-    free: u16,
+    pub free: u16,
     /// Places from here on have never been used.
-    fresh: u16,
+    pub fresh: u16,
     /// Neighbours among the open pages of this size, plus one; `next` links the stock as well.
-    next: u32,
+    pub next: u32,
     prev: u32,
 }
 
 impl Shelf {
-    /// A shelf in `map`, which has whole pages.
-    pub fn new(map: Map) -> Self {
-        assert!(map.len().is_multiple_of(PAGE_BYTES));
-        let count = map.len() / PAGE_BYTES;
+    /// Bytes of an image for so many pages.
+    pub fn bytes(pages: usize) -> usize {
+        pages * PAGE_BYTES + pages
+    }
+
+    /// A shelf of as many pages as `image` holds, if that is not more than a handle can name.
+    pub fn new(image: Image) -> Self {
+        let count = image.len() / (PAGE_BYTES + 1);
         assert!(count <= PAGES_MAX as usize);
         let pages = Vec::with_capacity(count);
-        Self { map, pages, open: [0; SIZES], stock: 0, used_bytes: 0 }
+        Self { image, pages, open: [0; SIZES], stock: 0, used_bytes: 0 }
     }
 
     /// A zeroed place of at least `bytes`; `None` when it would be too large or no page is left.
@@ -53,8 +58,8 @@ impl Shelf {
         let place = if entry.free > 0 { entry.free - 1 } else { entry.fresh };
         let at = address(page, place, size);
         if entry.free > 0 {
-            entry.free = u16::from_le_bytes([self.map[at], self.map[at + 1]]);
-            self.map[at..at + 2].fill(0);
+            entry.free = u16::from_le_bytes([self.image[at], self.image[at + 1]]);
+            self.image.edit(at, 2).fill(0);
         } else {
             entry.fresh += 1;
         }
@@ -73,8 +78,9 @@ impl Shelf {
         let size = usize::from(entry.size);
         assert!(entry.used > 0 && place < entry.fresh, "a place that nobody has");
         let at = address(page, place, size);
-        self.map[at..at + bytes_of(size)].fill(0);
-        self.map[at..at + 2].copy_from_slice(&entry.free.to_le_bytes());
+        let bytes = self.image.edit(at, bytes_of(size));
+        bytes.fill(0);
+        bytes[..2].copy_from_slice(&entry.free.to_le_bytes());
         entry.free = place + 1;
         entry.used -= 1;
         let used = usize::from(entry.used);
@@ -83,22 +89,28 @@ impl Shelf {
         }
         if used == 0 {
             self.unlink(page);
-            self.map[page as usize * PAGE_BYTES..][..PAGE_BYTES].fill(0);
-            self.pages[page as usize] = Page { next: self.stock, ..Page::default() };
-            self.stock = page + 1;
+            self.put_in_stock(page);
         }
         self.used_bytes -= bytes_of(size) as u64;
+    }
+
+    /// A page without a place in use is zeroed, and may be of any size again.
+    pub(super) fn put_in_stock(&mut self, page: u32) {
+        self.image.edit(page as usize * PAGE_BYTES, PAGE_BYTES).fill(0);
+        self.set_size(page, None);
+        self.pages[page as usize] = Page { next: self.stock, ..Page::default() };
+        self.stock = page + 1;
     }
 
     /// The whole of a place, zeros behind what was written included.
     pub fn place(&self, handle: u32) -> &[u8] {
         let (at, bytes) = self.find(handle);
-        &self.map[at..at + bytes]
+        &self.image[at..at + bytes]
     }
 
     pub fn place_mut(&mut self, handle: u32) -> &mut [u8] {
         let (at, bytes) = self.find(handle);
-        &mut self.map[at..at + bytes]
+        self.image.edit(at, bytes)
     }
 
     /// Bytes of the places in use.
@@ -116,8 +128,9 @@ impl Shelf {
 
     fn open_page(&mut self, size: usize) -> Option<u32> {
         let page = match self.stock {
-            0 if self.pages.len() < self.map.len() / PAGE_BYTES => {
+            0 if self.pages.len() < self.count() => {
                 self.pages.push(Page::default());
+                self.image.set_word(FRESH, self.pages.len() as u64);
                 self.pages.len() as u32 - 1
             }
             0 => return None,
@@ -127,11 +140,33 @@ impl Shelf {
             self.stock = self.pages[page as usize].next;
         }
         self.pages[page as usize] = Page { size: size as u8, ..Page::default() };
+        self.set_size(page, Some(size));
         self.link(page);
         Some(page)
     }
 
-    fn link(&mut self, page: u32) {
+    /// Pages that there is room for.
+    fn count(&self) -> usize {
+        self.image.len() / (PAGE_BYTES + 1)
+    }
+
+    /// Pages that were ever used.
+    pub(super) fn fresh(&self) -> usize {
+        (self.image.word(FRESH) as usize).min(self.count())
+    }
+
+    /// The size that a page was cut to; `None`: it is in stock.
+    pub(super) fn size(&self, page: u32) -> Option<usize> {
+        let code = usize::from(self.image[self.count() * PAGE_BYTES + page as usize]);
+        code.checked_sub(1).filter(|size| *size < SIZES)
+    }
+
+    fn set_size(&mut self, page: u32, size: Option<usize>) {
+        let at = self.count() * PAGE_BYTES + page as usize;
+        self.image.edit(at, 1)[0] = size.map_or(0, |size| size as u8 + 1);
+    }
+
+    pub(super) fn link(&mut self, page: u32) {
         let size = usize::from(self.pages[page as usize].size);
         let next = std::mem::replace(&mut self.open[size], page + 1);
         if next > 0 {
@@ -159,7 +194,7 @@ pub const PAGE_BYTES: usize = 4096;
 /// So that no handle is [`NIL`] and its upper bit is left to the caller.
 pub const PAGES_MAX: u32 = (1 << (31 - PLACE_BITS)) - 1;
 
-const fn bytes_of(size: usize) -> usize {
+pub(super) const fn bytes_of(size: usize) -> usize {
     STEP_BYTES * (size + 2)
 }
 
@@ -167,16 +202,16 @@ fn size_for(bytes: usize) -> Option<usize> {
     Some(bytes.div_ceil(STEP_BYTES).saturating_sub(2)).filter(|size| *size < SIZES)
 }
 
-fn places(size: usize) -> usize {
+pub(super) fn places(size: usize) -> usize {
     PAGE_BYTES / bytes_of(size)
 }
 
-fn split(handle: u32) -> (u32, u16) {
+pub(super) fn split(handle: u32) -> (u32, u16) {
     assert_ne!(handle, NIL);
     (handle >> PLACE_BITS, (handle & ((1 << PLACE_BITS) - 1)) as u16)
 }
 
-fn address(page: u32, place: u16, size: usize) -> usize {
+pub(super) fn address(page: u32, place: u16, size: usize) -> usize {
     page as usize * PAGE_BYTES + usize::from(place) * bytes_of(size)
 }
 
@@ -184,6 +219,8 @@ fn address(page: u32, place: u16, size: usize) -> usize {
 const STEP_BYTES: usize = 8;
 const SIZES: usize = 63;
 const PLACE_BITS: u32 = 8;
+/// Which of the image's words it is.
+const FRESH: usize = 0;
 
 const _: () = assert!(PLACE_BYTES_MAX == 512);
 const _: () = assert!(PAGE_BYTES / bytes_of(0) <= 1 << PLACE_BITS);
@@ -191,9 +228,12 @@ const _: () = assert!(PAGE_BYTES / bytes_of(0) <= 1 << PLACE_BITS);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Kind;
+    use crate::sys::map::Map;
 
     fn shelf(pages: usize) -> Shelf {
-        Shelf::new(Map::memory("test", pages * PAGE_BYTES).expect("memory"))
+        let map = Map::memory("test", Image::map_bytes(Shelf::bytes(pages))).expect("memory");
+        Shelf::new(Image::new(Kind::Shelf, map))
     }
 
     /// Thousands of places of all sizes come and go in no order; each keeps its bytes, and at the
@@ -220,7 +260,7 @@ mod tests {
             shelf.release(handle);
         }
         assert_eq!(shelf.used_bytes(), 0);
-        assert!(shelf.map.iter().all(|byte| *byte == 0));
+        assert!(shelf.image.iter().all(|byte| *byte == 0));
         let all: Vec<u32> = (0..64 * 8).map(|_| shelf.claim(512).expect("a page")).collect();
         assert!(shelf.claim(16).is_none(), "full of the largest");
         shelf.release(all[0]);

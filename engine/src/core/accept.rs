@@ -95,9 +95,11 @@ impl Core {
             out.ring(Op::Drop { passed });
             return;
         }
-        self.conn_generation = (self.conn_generation + 1) & GENERATION_MASK;
+        let mut ledger = self.slots.ledger();
+        ledger.conn_generation = (ledger.conn_generation + 1) & GENERATION_MASK;
+        self.slots.set_ledger(ledger);
         let now_ms = self.now.mono_ms;
-        let conn = self.conns.insert(Conn::new(self.conn_generation, peer, now_ms));
+        let conn = self.conns.insert(Conn::new(ledger.conn_generation, peer, now_ms));
         assert!(conn < self.limits.conns_max as usize, "the ring has no such place");
         out.ring(Op::SeatConn { passed, conn: conn as u32 });
         self.say(conn, Word::Version, out);

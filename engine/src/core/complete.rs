@@ -34,7 +34,7 @@ impl Core {
     }
 
     pub(super) fn token(&self, kind: Kind, slot: u32) -> Token {
-        assert!((slot as usize) < self.queued_ms.len());
+        assert!(slot < self.slots.end());
         assert_ne!(kind, Kind::ClientSend, "a send is named by its place");
         Token::new(kind, self.slots[slot].generation, slot)
     }

@@ -1,12 +1,12 @@
 //! Good-byes: cancel, tell, join, close. A close never goes out while anything is in flight.
 
 use super::Core;
-use super::send::SendKind;
 use crate::action::Actions;
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::report::Goodbye;
 use crate::ring::Op;
+use crate::sends::SendKind;
 use crate::state::{Event, State};
 use crate::token::Kind;
 use crate::wheel::TICK_MS;
@@ -84,11 +84,8 @@ impl Core {
         self.retire(slot, out);
         let why = self.slots[slot].goodbye();
         self.report_goodbye(slot, why, out);
-        if !planted(Bug::CloseForgotten) {
-            out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
-        }
         self.turn(slot, Event::Depart);
-        self.release(slot);
+        self.close_client(slot, out);
     }
 
     /// Half a line of ours in the client's ears must not run into a BYE.
@@ -97,6 +94,16 @@ impl Core {
         assert!(!self.slots[slot].has(Flag::Send));
         assert!(self.has_send_room());
         !self.cold.has_output(self.slots[slot].cold)
+    }
+
+    /// Our descriptor of a client goes, and the slot is let again.
+    pub(super) fn close_client(&mut self, slot: u32, out: &mut Actions) {
+        assert_eq!(self.state(slot), State::Free);
+        assert!(self.slots[slot].is_joined());
+        if !planted(Bug::CloseForgotten) {
+            out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
+        }
+        self.release(slot);
     }
 
     /// The slot is let again.

@@ -13,7 +13,6 @@ use crate::record::{Flag, NIL};
 use crate::report::{Event as Said, Goodbye};
 use crate::ring::{Op, Passed, PassedKind};
 use crate::state::{Event, State};
-use crate::token::Kind;
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
 impl Core {
@@ -115,9 +114,11 @@ impl Core {
         let mut user = core::mem::take(&mut self.text);
         user.clear();
         torpor_handoff::line::unescape_into(&mut user, parsed.username);
+        let generation = self.conns[conn].generation;
         let record = &mut self.slots[slot];
         assert!(record.cold == NIL && chain != NIL);
         assert!(record.is_joined());
+        record.bind(conn as u32, generation);
         record.cold = self.cold.keep(chain);
         record.started_us = self.now.wall_us;
         record.user_hash = card::hash(parsed.username) as u32;
@@ -211,6 +212,13 @@ impl Core {
         assert_eq!(self.conns[conn].stage, Stage::Settled);
         assert_ne!(slot, NIL);
         self.close(conn, out);
+        self.settled(slot, out);
+    }
+
+    /// Nobody but us has the client any more.
+    pub(super) fn settled(&mut self, slot: u32, out: &mut Actions) {
+        assert!(self.slots[slot].is_joined());
+        assert_eq!(self.state(slot), State::Given);
         self.turn(slot, Event::Settle);
         if self.stop.is_some() {
             self.slots[slot].doom(Goodbye::Shutdown);
@@ -245,8 +253,7 @@ impl Core {
                 self.slots[slot].clear(Flag::Kept);
             }
             self.retire(slot, out);
-            out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
-            self.release(slot);
+            self.close_client(slot, out);
         }
     }
 

@@ -5,13 +5,13 @@ use core::ops::Range;
 use torpor_handoff::line::{HibernateLine, escape_into};
 
 use super::Core;
-use super::send::SendKind;
 use crate::action::Actions;
 use crate::keepalive::{self, STILL_HERE};
 use crate::limits::TAG_BYTES_MAX;
 use crate::planted::{Bug, planted};
 use crate::record::Flag;
 use crate::report::{Event as Said, Goodbye};
+use crate::sends::SendKind;
 use crate::state::State;
 use crate::wheel::TICK_MS;
 

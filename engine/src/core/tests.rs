@@ -181,7 +181,7 @@ impl Bench {
         self.inbox.completions.push(Completion::plain(recv, -libc::ECANCELED, false));
         self.complete(cancel, 0, false);
         let wake = self.out.list.iter().find_map(|action| match action {
-            Action::Wake { slot, generation, session, parcel } => {
+            Action::Wake { slot, generation, session, parcel, .. } => {
                 let (slot, generation, session) = (*slot, *generation, *session);
                 Some((Exited { slot, generation, session }, parcel.clone()))
             }

@@ -4,11 +4,13 @@ use torpor_handoff::line::{Wakeup, unhibernate};
 use torpor_handoff::message::{Cause as Unsent, Exited, Outcome, Reply};
 use torpor_handoff::queue::Class;
 
+use super::begin::Parcel;
 use super::{Core, card};
 use crate::action::{Action, Actions};
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::report::{Cause, Event as Said, Goodbye};
+use crate::ring::Op;
 use crate::state::{Event, State};
 
 impl Core {
@@ -27,13 +29,14 @@ impl Core {
                 }
                 self.unwatch(slot, out);
                 self.disarm_notify(slot, out);
-                self.queued_ms[slot as usize] = self.now.mono_ms;
+                self.slots[slot].set_queued_ms(self.now.mono_ms);
                 let class = match class {
                     Class::Input if planted(Bug::QueueInverted) => Class::Change,
                     Class::Change if planted(Bug::QueueInverted) => Class::Input,
                     class => class,
                 };
-                self.queue.push(slot, class, self.slots[slot].user_hash, self.now.mono_ms);
+                let queued_ms = self.slots[slot].queued_ms();
+                self.queue.push(slot, class, self.slots[slot].user_hash, queued_ms);
             }
             State::Queued if class == Class::Input => self.queue.promote(slot),
             _ => {}
@@ -74,15 +77,35 @@ impl Core {
         assert!(!self.slots[slot].has(Flag::Doomed));
         assert_eq!(self.slots[slot].mailbox, NIL);
         let mut parcel = self.parcels.pop().expect("granted only while there is a parcel");
-        if !self.render(slot, &mut parcel) {
+        if !self.render(slot, &mut parcel.line) {
             // No worker could take it up where it was: it is told so, and logs in again.
             self.parcels.push(parcel);
             self.slots[slot].doom(Goodbye::Damaged);
             return self.leave(slot, Event::Kick, out);
         }
         self.turn(slot, Event::Join);
+        let mut ledger = self.slots.ledger();
+        ledger.handoffs = ledger.handoffs.wrapping_add(1);
+        self.slots.set_ledger(ledger);
+        self.slots[slot].bind(parcel.place, ledger.handoffs);
+        self.hand_over(slot, parcel, false, out);
+    }
+
+    /// The client goes to the handoff thread, in the place and under the number of its record.
+    pub(super) fn hand_over(
+        &mut self,
+        slot: u32,
+        parcel: Parcel,
+        is_resumed: bool,
+        out: &mut Actions,
+    ) {
+        assert_eq!(self.state(slot), State::Handed);
+        let (place, attempt) = self.slots[slot].bound();
+        assert_eq!(place, parcel.place);
+        assert!(self.in_flight > 0, "counted since it was granted");
         let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
-        out.push(Action::Wake { slot, generation, session, parcel });
+        let parcel = parcel.line;
+        out.push(Action::Wake { slot, generation, session, place, attempt, is_resumed, parcel });
     }
 
     /// The request line: words as they came, and what happened since; `false`: they are damaged.
@@ -123,12 +146,14 @@ impl Core {
         assert_eq!(self.state(slot), State::Handed);
         assert!(self.in_flight > 0);
         self.in_flight -= 1;
+        let (place, _) = self.slots[slot].bound();
         match outcome {
             Outcome::Taken => self.taken(slot, out),
             Outcome::Lost => {
                 self.window.refused(self.now.mono_ms);
                 self.report_goodbye(slot, Goodbye::Lost, out);
                 self.turn(slot, Event::Lose);
+                out.ring(Op::ReleaseClient { slot });
                 self.release(slot);
             }
             Outcome::Refused | Outcome::Gone | Outcome::Unsent(_) => {
@@ -138,9 +163,9 @@ impl Core {
         if planted(Bug::ParcelLeaked) && outcome == Outcome::Refused {
             return;
         }
-        let mut parcel = parcel;
-        parcel.clear();
-        self.parcels.push(parcel);
+        let mut line = parcel;
+        line.clear();
+        self.parcels.push(Parcel { place, line });
     }
 
     fn taken(&mut self, slot: u32, out: &mut Actions) {
@@ -158,13 +183,16 @@ impl Core {
         let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
         self.awake.add(Exited { slot, generation, session }, self.now.mono_ms);
         self.turn(slot, Event::Take);
+        if !planted(Bug::PlaceKept) {
+            out.ring(Op::ReleaseClient { slot });
+        }
         self.release(slot);
     }
 
     /// A worker that took a client has ended: it makes room for the next one. A session that was
     /// woken anew since is with another worker, and stays counted.
     pub(super) fn exited(&mut self, exited: &Exited) {
-        assert!((exited.slot as usize) < self.queued_ms.len());
+        assert!(exited.slot < self.slots.capacity());
         if !planted(Bug::ExitForgotten) {
             self.awake.exited(exited);
         }
@@ -201,12 +229,12 @@ impl Core {
         if planted(Bug::RetryForgotten) {
             return;
         }
-        let queued_ms = self.queued_ms[slot as usize];
+        let queued_ms = self.slots[slot].queued_ms();
         self.queue.push(slot, class, self.slots[slot].user_hash, queued_ms);
         if self.slots[slot].has(Flag::Doomed) {
             return self.leave(slot, Event::Kick, out);
         }
-        let waited_ms = now_ms - queued_ms;
+        let waited_ms = now_ms.saturating_sub(queued_ms);
         assert!(self.queue.contains(slot));
         let limit_ms = self.wait_ms_max(slot);
         if outcome == Outcome::Refused && limit_ms > 0 && waited_ms > limit_ms {
@@ -215,59 +243,6 @@ impl Core {
         }
         self.queue.rest(slot, now_ms + self.rest_ms(slot, waited_ms));
         self.doze(slot, out);
-    }
-
-    /// Doubles by itself: as long again as half of what it has waited already, up to one second,
-    /// so that nobody waits for long after a worker's return. Where so many wait that this would
-    /// keep the workers busy with refusing, each rests for longer. The slot number spreads those
-    /// who came together.
-    fn rest_ms(&self, slot: u32, waited_ms: u64) -> u64 {
-        let crowd_ms = u64::from(self.queue.len()) * OFFER_MS;
-        let most_ms = crowd_ms.max(REST_MS_MAX).min(self.knobs.retry_ms_max);
-        let least_ms = self.knobs.retry_ms_min.min(most_ms);
-        assert!(least_ms > 0, "without a rest a refusal would spin");
-        assert!(least_ms <= most_ms);
-        let rest_ms = (waited_ms / 2).clamp(least_ms, most_ms);
-        rest_ms - rest_ms * u64::from(slot % 8) / 32
-    }
-
-    /// Those who have waited for too long while nothing moved.
-    pub(super) fn sweep_waiting(&mut self, out: &mut Actions) {
-        assert!(self.moved_ms <= self.now.mono_ms);
-        assert!(self.queue.len() <= self.slots.used());
-        let now_ms = self.now.mono_ms;
-        let Some(oldest_ms) = self.queue.oldest_ms() else { return };
-        let limits = [self.knobs.input_wait_ms_max, self.knobs.change_wait_ms_max];
-        let Some(least_ms) = limits.into_iter().filter(|limit| *limit > 0).min() else { return };
-        if now_ms - oldest_ms.max(self.moved_ms) <= least_ms {
-            return;
-        }
-        for slot in 0..self.slots.end() {
-            if self.state(slot) != State::Queued || out.list.len() > GIVE_UPS_ACTIONS_MAX {
-                continue;
-            }
-            let limit_ms = self.wait_ms_max(slot);
-            let waited_ms = now_ms - self.queued_ms[slot as usize].max(self.moved_ms);
-            if limit_ms > 0 && waited_ms > limit_ms {
-                self.give_up(slot, out);
-            }
-        }
-    }
-
-    fn give_up(&mut self, slot: u32, out: &mut Actions) {
-        assert_eq!(self.state(slot), State::Queued);
-        assert!(self.wait_ms_max(slot) > 0, "told to wait for ever");
-        self.slots[slot].doom(Goodbye::Waited);
-        self.leave(slot, Event::GiveUp, out);
-    }
-
-    fn wait_ms_max(&self, slot: u32) -> u64 {
-        assert!(!self.slots[slot].has(Flag::Doomed), "it waits for nothing");
-        assert!(matches!(self.state(slot), State::Queued));
-        match self.slots[slot].has(Flag::Input) {
-            true => self.knobs.input_wait_ms_max,
-            false => self.knobs.change_wait_ms_max,
-        }
     }
 
     fn cause(&self, slot: u32) -> Cause {
@@ -290,10 +265,3 @@ impl Core {
         found.map_or(u64::from(slot), card::hash)
     }
 }
-
-/// Longest rest while few wait; half of what the promise of two seconds allows.
-const REST_MS_MAX: u64 = 1000;
-/// Those who rest come back at one in this time altogether: 50 a second.
-const OFFER_MS: u64 = 20;
-/// Actions after which a sweep leaves the rest to the next one.
-const GIVE_UPS_ACTIONS_MAX: usize = 4096;

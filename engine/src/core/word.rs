@@ -6,10 +6,11 @@ use super::Core;
 use super::accept::Accept;
 use super::conn::{REASON_BYTES_MAX, Stage, Word, token};
 use crate::action::Actions;
+use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::report::Event as Said;
 use crate::ring::{Completion, Op, Span};
-use crate::token::Kind;
+use crate::token::{GENERATION_MASK, Kind};
 
 impl Core {
     /// Says a word now, or as soon as the one before is out.
@@ -22,6 +23,16 @@ impl Core {
             return;
         }
         entry.sending = Some(word);
+        if word == Word::LastPlus {
+            // From here on its fate hangs on this connection, whoever of us lives to see it.
+            let slot = entry.slot;
+            let (place, number) = self.slots[slot].bound();
+            self.slots[slot].bind(place, number | LAST_PLUS);
+            if !planted(Bug::ConnNotHeld) {
+                out.ring(Op::HoldConn { conn: conn as u32 });
+            }
+        }
+        let entry = &self.conns[conn];
         let token = token(entry, Kind::ConnSend, conn);
         let text = match word {
             Word::Version => out.text(HIBERNATE_VERSION),
@@ -178,6 +189,11 @@ impl Core {
         }
     }
 }
+
+/// In the number that a record is bound to: the last `+` goes out on that connection.
+pub(super) const LAST_PLUS: u32 = 1 << 31;
+
+const _: () = assert!(LAST_PLUS > GENERATION_MASK);
 
 /// `-reason LF`.
 fn minus(reason: &[u8], out: &mut Actions) -> Span {

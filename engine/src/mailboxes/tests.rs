@@ -1,7 +1,7 @@
 use super::*;
 
 fn sleepers(count: u32) -> (Slots, Vec<u32>) {
-    let mut slots = Slots::new(count);
+    let mut slots = Slots::for_test(count);
     let all = (0..count).map(|_| slots.claim().expect("free")).collect();
     (slots, all)
 }

@@ -84,10 +84,19 @@ impl Clients {
         }
     }
 
-    /// Whoever was unseated is somebody else's now, or shut down.
+    /// Whom a process before us has put into the vault is ours.
+    pub fn claim(&mut self, slot: u32) {
+        match self {
+            Self::Numbered(_) => panic!("slot {slot}: without a vault nobody outlives his engine"),
+            Self::Kept(kept) => kept.seats.seat(slot, ()),
+        }
+    }
+
+    /// Whoever was unseated is somebody else's now, or shut down; or a process before us has left
+    /// him behind.
     pub fn release(&mut self, slot: u32) {
         if let Self::Kept(kept) = self {
-            kept.seats.assert_empty(slot);
+            assert!(kept.seats.is_empty(slot), "client {slot} is in his place");
             patiently(|| kept.vault.clear(kept.place(slot)));
         }
     }

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, remove_file};
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -38,12 +39,30 @@ impl Map {
         Self::over(file, bytes)
     }
 
+    /// What another process of ours has made, in all its length.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let file = File::from(descriptor);
+        let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        if bytes == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "host: empty memory handed over",
+            ));
+        }
+        Self::over(file, bytes)
+    }
+
+    /// A descriptor for a process that holds the memory for our heir and never looks into it.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+
     fn over(file: File, bytes: usize) -> io::Result<Self> {
         assert!(bytes > 0, "nobody needs no memory");
         let mut options = MmapOptions::new();
         options.len(bytes).no_reserve_swap();
         // SAFETY: a mapped file must not shrink nor change behind our back. This one has no name,
-        // a memfd is sealed besides, and its descriptor never leaves `Map`.
+        // a memfd is sealed besides, and its descriptor goes to nobody but who holds it for us.
         let image = unsafe { options.map_mut(&file) }?;
         Ok(Self { image, file })
     }

@@ -13,6 +13,7 @@ pub mod vault;
 
 mod buffers;
 mod clients;
+mod conns;
 mod messages;
 mod own;
 mod passed;

@@ -44,20 +44,20 @@ impl<Owner> Seats<Owner> {
         self.owner(place)
     }
 
-    /// Who is there.
-    pub fn owner(&self, place: u32) -> &Owner {
-        let owner = self.seats[place as usize].owner.as_ref();
-        owner.unwrap_or_else(|| panic!("{} {place} is empty", self.what))
-    }
-
     /// True exactly when somebody is there.
     pub fn is_taken(&self, place: u32) -> bool {
         self.seats.get(place as usize).is_some_and(|seat| seat.owner.is_some())
     }
 
-    /// Nobody may be there.
-    pub fn assert_empty(&self, place: u32) {
-        assert!(self.seats[place as usize].owner.is_none(), "{} {place} is taken", self.what);
+    /// True exactly when nobody is there.
+    pub fn is_empty(&self, place: u32) -> bool {
+        self.seats.get(place as usize).is_none_or(|seat| seat.owner.is_none())
+    }
+
+    /// Who is there.
+    pub fn owner(&self, place: u32) -> &Owner {
+        let owner = self.seats[place as usize].owner.as_ref();
+        owner.unwrap_or_else(|| panic!("{} {place} is empty", self.what))
     }
 
     /// An operation has completed for good.

@@ -12,20 +12,22 @@ mod memory;
 mod tests;
 
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use io_uring::IoUring;
 use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::limits::Limits;
 use crate::report::Counters;
-use crate::ring::{ITEMS_MAX, Inbox, Op, Passed, Ring};
+use crate::ring::{BATCH_MAX, ITEMS_MAX, Inbox, Op, Passed, Ring};
 
 use super::clients::Clients;
+use super::conns::Conns;
 use super::items::Items;
 use super::lasting::Lasting;
 use super::passed::Lobby;
@@ -48,7 +50,7 @@ pub struct KernelRing {
     listener: OwnedFd,
     watch: OwnedFd,
     doorbell: OwnedFd,
-    conns: Seats<OwnedFd>,
+    conns: Conns,
     clients: Clients,
     items: Items,
     /// Events that were just read, until their tokens are told.
@@ -59,6 +61,10 @@ pub struct KernelRing {
     /// Operations that were done without the ring and whose completions are still owed.
     done: Done,
     in_flight: u64,
+    /// Completions that were copied out of the kernel's queue and are still in it.
+    taken: usize,
+    /// Room for them.
+    batch: Vec<cqueue::Entry>,
     overflows: u64,
 }
 
@@ -103,7 +109,7 @@ impl KernelRing {
             listener,
             watch,
             doorbell,
-            conns: Seats::new("connection", limits.conns_max),
+            conns: Conns::new(limits, lasting.vault.clone()),
             clients: Clients::new(limits, lasting.vault),
             items: lasting.items,
             events: Vec::with_capacity(ITEMS_MAX * EVENT_BYTES),
@@ -112,6 +118,8 @@ impl KernelRing {
             memory,
             done: Done::new(owed as usize),
             in_flight: 0,
+            taken: 0,
+            batch: Vec::with_capacity(BATCH_MAX),
             overflows: 0,
         })
     }
@@ -199,6 +207,10 @@ impl Ring for KernelRing {
         }
     }
 
+    fn applied(&mut self) {
+        self.uring.completion().take(mem::take(&mut self.taken)).for_each(drop);
+    }
+
     fn reap(&mut self, inbox: &mut Inbox) {
         self.arrivals(inbox);
         if self.uring.submission().cq_overflow() {
@@ -216,10 +228,6 @@ impl Ring for KernelRing {
             set_user_timeout(&client, 0);
         }
         client
-    }
-
-    fn release_client(&mut self, slot: u32) {
-        self.clients.release(slot);
     }
 
     fn take_passed(&mut self, passed: Passed) -> OwnedFd {

@@ -90,7 +90,16 @@ impl Ground {
         let (mine, client) = UnixStream::pair().unwrap();
         mine.set_read_timeout(Some(PATIENCE)).unwrap();
         let (generation, session) = (slot + 7, u64::from(slot));
-        let wake = Wake { slot, generation, session, parcel: parcel(0), client: client.into() };
+        let wake = Wake {
+            slot,
+            generation,
+            session,
+            place: slot,
+            attempt: 1,
+            is_resumed: false,
+            parcel: parcel(0),
+            client: client.into(),
+        };
         self.handoff.send(wake).map_err(drop).expect("there is room");
         mine
     }

@@ -259,9 +259,19 @@ impl Lab {
         for action in list.drain(..) {
             match action {
                 Action::Ring(op) => self.ring(op),
-                Action::Wake { slot, generation, session, parcel } => {
+                Action::Wake { slot, generation, session, place, attempt, is_resumed, parcel } => {
                     self.let_go(Place::Client(slot));
-                    self.wakes.push(Wake { slot, generation, session, parcel, client: () });
+                    let client = ();
+                    self.wakes.push(Wake {
+                        slot,
+                        generation,
+                        session,
+                        place,
+                        attempt,
+                        is_resumed,
+                        parcel,
+                        client,
+                    });
                 }
                 Action::Watch(WatchOrder::Adopt { passed, slot, generation, .. }) => {
                     self.leave(passed);
@@ -286,6 +296,10 @@ impl Lab {
             Op::DeleteItem { slot } => self.items.retain(|item| item.index() != slot),
             Op::SeatConn { passed, conn } => self.seat(passed, Place::Conn(conn)),
             Op::SeatClient { passed, slot } => self.seat(passed, Place::Client(slot)),
+            Op::HoldConn { .. } | Op::ReleaseClient { .. } => {}
+            Op::ClaimConn { .. } | Op::ReleaseConn { .. } | Op::ClaimClient { .. } => {
+                panic!("{op:?}: nobody was here")
+            }
             Op::Drop { passed } => self.leave(passed),
             Op::RecvConn { token, conn } => self.fly(Some(Place::Conn(conn)), token),
             Op::RecvClient { token, slot } => self.fly(Some(Place::Client(slot)), token),

@@ -9,10 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::time::{ClockId, clock_gettime};
-use torpor_engine::cold::Cold;
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::Limits;
+use torpor_engine::memory::Memory;
 use torpor_engine::sys::dense::Dense;
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
@@ -75,8 +75,8 @@ impl Parts {
         if config.engines > 1 {
             ring.take_turns();
         }
-        let cold = Cold::new(limits, config.sleep.cold_dir.as_deref())?;
-        let core = Core::with_cold(limits, config.knobs(), seed(), cold);
+        let memory = Memory::new(limits, config.sleep.cold_dir.as_deref())?;
+        let core = Core::with_memory(limits, config.knobs(), seed(), memory);
         let driver = Driver::new(core, ring, handoff, watcher, desk)?;
         let ended = Arc::new(event()?);
         let bell = LastBell(Arc::clone(&ended));

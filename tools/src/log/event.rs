@@ -32,7 +32,7 @@ impl Said {
             Event::Disconnected(Goodbye::Waited | Goodbye::Lost | Goodbye::Damaged) => Level::Error,
             Event::Disconnected(_) => Level::Info,
             Event::Refused(_) | Event::Broken(_) => Level::Warning,
-            Event::Trouble(_) => Level::Error,
+            Event::Torn(_) | Event::Trouble(_) => Level::Error,
         }
     }
 
@@ -84,6 +84,9 @@ pub fn say(said: &Said) {
         Event::Broken(peer) => {
             let (conn, text) = (conn_of(peer), &said.text);
             warn!(event = "broken", pid = peer.pid, uid = peer.uid, "{conn}: {text}");
+        }
+        Event::Torn(slot) => {
+            error!(event = "torn", slot, "host: a record was damaged; its client is dropped");
         }
         Event::Trouble(errno) => {
             let error = std::io::Error::from_raw_os_error(errno);

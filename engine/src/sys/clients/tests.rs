@@ -76,7 +76,7 @@ fn a_client_is_held_until_its_worker_has_it() {
 }
 
 #[test]
-#[should_panic(expected = "client 2 is taken")]
+#[should_panic(expected = "is in his place")]
 fn a_client_that_sits_is_not_released() {
     let mut clients = kept(4);
     clients.seat(2, File::open("/dev/null").expect("a file").into());

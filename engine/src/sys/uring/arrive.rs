@@ -1,6 +1,6 @@
 //! From the kernel's completion entries to [`Completion`]s.
 
-use std::mem::offset_of;
+use std::mem::{self, offset_of};
 
 use io_uring::cqueue;
 
@@ -15,16 +15,24 @@ use super::KernelRing;
 impl KernelRing {
     /// Moves completions into the inbox until there are none or the batch is full.
     pub(super) fn arrivals(&mut self, inbox: &mut Inbox) {
-        while inbox.completions.len() < BATCH_MAX {
-            if let Some((token, result)) = self.done.pop() {
-                inbox.completions.push(Completion::plain(token, result, false));
-                continue;
-            }
-            let next = self.uring.completion().next();
-            let Some(entry) = next else { break };
+        assert_eq!(self.taken, 0, "the last batch is in the queue still");
+        while inbox.completions.len() < BATCH_MAX
+            && let Some((token, result)) = self.done.pop()
+        {
+            inbox.completions.push(Completion::plain(token, result, false));
+        }
+        let mut batch = mem::take(&mut self.batch);
+        let mut queue = self.uring.completion();
+        batch.extend(queue.by_ref().take(BATCH_MAX - inbox.completions.len()));
+        // Dropped, the queue would move on; it does when the step has committed.
+        mem::forget(queue);
+        self.taken = batch.len();
+        inbox.taken = self.taken as u32;
+        for entry in batch.drain(..) {
             let completion = self.arrive(&entry, &mut inbox.bytes);
             inbox.completions.push(completion);
         }
+        self.batch = batch;
     }
 
     fn arrive(&mut self, entry: &cqueue::Entry, bytes: &mut Vec<u8>) -> Completion {

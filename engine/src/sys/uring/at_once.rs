@@ -37,6 +37,14 @@ impl KernelRing {
                 let client = self.lobby.leave(passed);
                 self.seat(slot, client);
             }
+            Op::HoldConn { conn } => self.conns.hold(conn),
+            Op::ClaimConn { conn } => self.conns.claim(conn),
+            Op::ReleaseConn { conn } => self.conns.release(conn),
+            Op::ClaimClient { slot } => self.clients.claim(slot),
+            Op::ReleaseClient { slot } => self.clients.release(slot),
+            Op::RecvConn { token, conn } if self.conns.is_empty(conn) => {
+                self.done.push(token, -libc::EBADF);
+            }
             Op::Drop { passed } => drop(self.lobby.leave(passed)),
             Op::AddItem { token, slot } => {
                 let added = self.clients.lend(slot, |client| self.items.add(client, token));
@@ -48,7 +56,7 @@ impl KernelRing {
                 self.clients.lend(slot, |client| self.items.delete(client, slot));
             }
             Op::CloseConn { token, conn } => {
-                drop(self.conns.unseat(conn));
+                self.conns.close(conn);
                 self.done.push(token, 0);
             }
             Op::CloseClient { token, slot } => {

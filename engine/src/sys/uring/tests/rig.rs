@@ -82,6 +82,7 @@ impl Rig {
         self.ring.enter(Some(wait_ms)).expect("enter");
         self.inbox.clear();
         self.ring.reap(&mut self.inbox);
+        self.ring.applied();
         let seen = |done: &Completion| (*done, done.bytes.of(&self.inbox.bytes).to_vec());
         self.inbox.completions.iter().map(seen).collect()
     }

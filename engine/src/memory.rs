@@ -1,0 +1,55 @@
+//! All memory of an engine that must outlive it, as one thing to hold and to hand over.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::cold::ColdMaps;
+use crate::image::Image;
+use crate::limits::Limits;
+use crate::sends::Sends;
+use crate::slots::Slots;
+use crate::sys::map::Map;
+
+/// Records, sends under way and the cold store. What else an engine knows is made anew from them.
+pub struct Memory {
+    pub records: Map,
+    pub sends: Map,
+    pub cold: ColdMaps,
+}
+
+impl Memory {
+    /// Zeros for a new engine of these limits; the cold store lies in files of `folder`, if given.
+    ///
+    /// # Errors
+    /// The host has no room, or the folder cannot be written.
+    pub fn new(limits: &Limits, folder: Option<&Path>) -> io::Result<Self> {
+        let memory = |name, bytes| Map::memory(name, Image::map_bytes(bytes));
+        Ok(Self {
+            records: memory("torpor-records", Slots::bytes(limits.slots_max))?,
+            sends: memory("torpor-sends", Sends::bytes(limits.sends_in_flight_max))?,
+            cold: ColdMaps::new(limits, folder)?,
+        })
+    }
+
+    /// What an engine that has ended left behind: descriptors in the order of [`Memory::share`].
+    ///
+    /// # Errors
+    /// The host cannot map it.
+    pub fn adopt(descriptors: [OwnedFd; MEMORY_FDS]) -> io::Result<Self> {
+        let [records, sends, blocks, shelf, models] = descriptors.map(Map::adopt);
+        let cold = ColdMaps { blocks: blocks?, shelf: shelf?, models: models? };
+        Ok(Self { records: records?, sends: sends?, cold })
+    }
+
+    /// Descriptors for whoever holds it for an heir.
+    pub fn share(&self) -> io::Result<[OwnedFd; MEMORY_FDS]> {
+        let ColdMaps { blocks, shelf, models } = &self.cold;
+        let [records, sends, blocks, shelf, models] =
+            [&self.records, &self.sends, blocks, shelf, models].map(Map::share);
+        Ok([records?, sends?, blocks?, shelf?, models?])
+    }
+}
+
+/// Descriptors of an engine's memory.
+pub const MEMORY_FDS: usize = 5;
