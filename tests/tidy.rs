@@ -55,11 +55,16 @@ fn assert_none(broken: &[String], rule: &str) {
 #[test]
 fn unsafe_is_rare_short_and_in_its_rooms() {
     let (mut blocks, mut broken) = (0, Vec::new());
-    for source in sources().iter().filter(|source| !source.is_test()) {
+    let block = ["unsafe", " {"].concat();
+    // The tests' two counting allocators are what is left.
+    let is_allocator = |source: &&Source| {
+        ["sim/counting.rs", "sim_swarm/alloc.rs"].iter().any(|name| source.path.ends_with(name))
+    };
+    for source in sources().iter().filter(|source| !is_allocator(source)) {
         let lines: Vec<&str> = source.body().collect();
         for (at, line) in lines.iter().enumerate() {
             let code = line.split("//").next().unwrap_or("");
-            if !code.contains("unsafe {") {
+            if !code.contains(&block) {
                 continue;
             }
             blocks += 1;

@@ -1,6 +1,5 @@
 //! What a step of the core wants done, in order.
 
-#[cfg(doc)]
 use torpor_handoff::message::Wake;
 
 use crate::command::Answer;
@@ -13,17 +12,8 @@ use crate::watch::WatchOrder;
 pub enum Action {
     /// For the ring.
     Ring(Op),
-    /// Unseat the client in `slot` and give it to the handoff thread with this request line; see
-    /// [`Wake`] for the words.
-    Wake {
-        slot: u32,
-        generation: u32,
-        session: u64,
-        place: u32,
-        attempt: u32,
-        is_resumed: bool,
-        parcel: Vec<u8>,
-    },
+    /// Unseat the client in its slot and give it to the handoff thread.
+    Wake(Wake<()>),
     /// For the watcher.
     Watch(WatchOrder),
     /// For log, anvil and metrics.

@@ -162,17 +162,9 @@ where
         for action in actions.list.drain(..) {
             match action {
                 Action::Ring(op) => push(ring, &op, &actions.bytes)?,
-                Action::Wake { slot, generation, session, place, attempt, is_resumed, parcel } => {
-                    handoff.send(Wake {
-                        slot,
-                        generation,
-                        session,
-                        place,
-                        attempt,
-                        is_resumed,
-                        parcel,
-                        client: ring.unseat_client(slot),
-                    })
+                Action::Wake(wake) => {
+                    let client = ring.unseat_client(wake.slot);
+                    handoff.send(wake.with(client));
                 }
                 Action::Watch(order) => {
                     let notify = match order {

@@ -5,11 +5,13 @@
 //! values by [`Limits::check`], which names the field in each refusal.
 
 use torpor_handoff::line::Modseq;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::ring::{BATCH_MAX, ITEMS_MAX, Peer};
 
 /// Bounds that memory is reserved from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub struct Limits {
     /// Clients asleep at once. Each costs a 64-byte record, its cold bytes and a descriptor.
     pub slots_max: u32,
@@ -162,40 +164,12 @@ impl Limits {
 
     /// As numbers, for the memory that is made from them; back by [`Limits::from_words`].
     pub fn words(&self) -> [u32; LIMIT_WORDS] {
-        [
-            self.slots_max,
-            self.conns_max,
-            self.line_bytes_max,
-            self.cold_blocks_max,
-            self.mailboxes_max,
-            self.handoffs_in_flight_max,
-            self.sends_in_flight_max,
-            self.dozers_max,
-        ]
+        zerocopy::transmute!(self.clone())
     }
 
     /// See [`Limits::words`]; to be checked.
     pub fn from_words(words: [u32; LIMIT_WORDS]) -> Self {
-        let [
-            slots_max,
-            conns_max,
-            line_bytes_max,
-            cold_blocks_max,
-            mailboxes_max,
-            handoffs_in_flight_max,
-            sends_in_flight_max,
-            dozers_max,
-        ] = words;
-        Self {
-            slots_max,
-            conns_max,
-            line_bytes_max,
-            cold_blocks_max,
-            mailboxes_max,
-            handoffs_in_flight_max,
-            sends_in_flight_max,
-            dozers_max,
-        }
+        zerocopy::transmute!(words)
     }
 
     /// Sessions that can be counted as awake.

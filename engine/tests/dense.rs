@@ -1,6 +1,6 @@
 //! The dense arm outlives the process that uses it, on the kernel that the tests run on.
 //!
-//! This process is the keeper: it has the programs, and holds the sockets as a vault would. It
+//! This process is the keeper: it has the programs, and the vault with the sockets. It
 //! starts itself again as an engine without any capability that puts 200 clients to sleep and is
 //! killed; they speak while there is no engine; the next one hears each of them without having
 //! armed anything. With a `main` of its own, since an engine is this program with a word
@@ -8,14 +8,15 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
 use caps::CapSet;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::unistd::{dup, geteuid};
+use nix::unistd::geteuid;
 use torpor_engine::sys::dense::Dense;
+use torpor_engine::sys::vault::Vault;
 use torpor_engine::token::{Kind, Token};
 
 fn main() {
@@ -36,15 +37,15 @@ fn main() {
 fn killed_and_taken_over(dense: &Dense) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
-    let pairs: Vec<(TcpStream, TcpStream)> = (0..SLEEPERS)
-        .map(|_| {
+    let vault = Vault::create(SLEEPERS).expect("a vault");
+    let clients: Vec<TcpStream> = (0..SLEEPERS)
+        .map(|slot| {
             let client = TcpStream::connect(address).expect("listening");
-            (listener.accept().expect("connected").0, client)
+            vault.put(slot, listener.accept().expect("connected").0).expect("room");
+            client
         })
         .collect();
-    let descriptors = dense.descriptors().into_iter();
-    let all: Vec<BorrowedFd> =
-        descriptors.chain(pairs.iter().map(|(ours, _)| ours.as_fd())).collect();
+    let all: Vec<BorrowedFd> = dense.descriptors().into_iter().chain(vault.descriptors()).collect();
     for descriptor in &all {
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).expect("inherited from now on");
     }
@@ -55,8 +56,8 @@ fn killed_and_taken_over(dense: &Dense) {
     assert_eq!(said, format!("{SLEEPERS} sleep\n"));
     sleeping.kill().expect("it waits to be killed");
     assert_eq!(sleeping.wait().expect("it is ours").signal(), Some(libc::SIGKILL));
-    for (_, client) in &pairs {
-        { client }.write_all(b"DONE\r\n").expect("the socket lives");
+    for mut client in &clients {
+        client.write_all(b"DONE\r\n").expect("the socket lives");
     }
     let mut finder = start("find", &all[..2]);
     let mut found = String::new();
@@ -84,10 +85,12 @@ fn inherit(records: RawFd, events: RawFd) -> Dense {
 }
 
 fn sleep(numbers: &[RawFd]) {
-    let [records, events, clients @ ..] = numbers else { panic!("two maps and clients") };
+    let [records, events, rings @ ..] = numbers else { panic!("two maps and a vault") };
     let mut dense = inherit(*records, *events);
-    for (slot, raw) in clients.iter().enumerate() {
-        dense.add(another(*raw).as_fd(), token(slot as u32)).expect("armed");
+    let vault = Vault::inherit(rings, SLEEPERS).expect("inherited");
+    for slot in 0..SLEEPERS {
+        let client = vault.take(slot).expect("it is there");
+        dense.add(client.as_fd(), token(slot)).expect("armed");
     }
     println!("{} sleep", dense.sleepers());
     std::thread::park();
@@ -95,13 +98,6 @@ fn sleep(numbers: &[RawFd]) {
 
 fn token(slot: u32) -> Token {
     Token::new(Kind::Item, 1, slot)
-}
-
-/// Another number for a descriptor that this process has inherited.
-#[allow(unsafe_code)]
-fn another(raw: RawFd) -> OwnedFd {
-    // SAFETY: the keeper has left the number open for this process, which never closes it.
-    dup(unsafe { BorrowedFd::borrow_raw(raw) }).expect("it is open")
 }
 
 fn find(numbers: &[RawFd]) {

@@ -26,6 +26,14 @@ pub struct Wake<D> {
     pub client: D,
 }
 
+impl<D> Wake<D> {
+    /// The same wake with another client.
+    pub fn with<E>(self, client: E) -> Wake<E> {
+        let Self { slot, generation, session, place, attempt, is_resumed, parcel, .. } = self;
+        Wake { slot, generation, session, place, attempt, is_resumed, parcel, client }
+    }
+}
+
 /// How the wake ended.
 #[derive(Debug)]
 pub struct Reply {

@@ -1,6 +1,6 @@
 //! The core by hand: one client's life, completion by completion. The simulator does the rest.
 
-use torpor_handoff::message::{Exited, Outcome, Reply};
+use torpor_handoff::message::{Exited, Outcome, Reply, Wake};
 
 use super::{Core, Now};
 use crate::action::{Action, Actions};
@@ -181,7 +181,7 @@ impl Bench {
         self.inbox.completions.push(Completion::plain(recv, -libc::ECANCELED, false));
         self.complete(cancel, 0, false);
         let wake = self.out.list.iter().find_map(|action| match action {
-            Action::Wake { slot, generation, session, parcel, .. } => {
+            Action::Wake(Wake { slot, generation, session, parcel, .. }) => {
                 let (slot, generation, session) = (*slot, *generation, *session);
                 Some((Exited { slot, generation, session }, parcel.clone()))
             }
@@ -510,7 +510,7 @@ fn a_channel_switch_is_finished_before_a_worker_is_asked() {
     bench.complete(token, 6, false);
     assert_eq!(bench.core.state(slot), State::Handed);
     let parcel = bench.out.list.iter().find_map(|action| match action {
-        Action::Wake { parcel, .. } => Some(String::from_utf8_lossy(parcel).into_owned()),
+        Action::Wake(wake) => Some(String::from_utf8_lossy(&wake.parcel).into_owned()),
         _ => None,
     });
     // What follows `a3 OK`: the worker frames it itself.

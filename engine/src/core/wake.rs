@@ -1,7 +1,7 @@
 //! The way back: queue, join, handoff, reply.
 
 use torpor_handoff::line::{Wakeup, unhibernate};
-use torpor_handoff::message::{Cause as Unsent, Exited, Outcome, Reply};
+use torpor_handoff::message::{Cause as Unsent, Exited, Outcome, Reply, Wake};
 use torpor_handoff::queue::Class;
 
 use super::begin::Parcel;
@@ -104,8 +104,9 @@ impl Core {
         assert_eq!(place, parcel.place);
         assert!(self.in_flight > 0, "counted since it was granted");
         let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
-        let parcel = parcel.line;
-        out.push(Action::Wake { slot, generation, session, place, attempt, is_resumed, parcel });
+        let (parcel, client) = (parcel.line, ());
+        let wake = Wake { slot, generation, session, place, attempt, is_resumed, parcel, client };
+        out.push(Action::Wake(wake));
     }
 
     /// The request line: words as they came, and what happened since; `false`: they are damaged.

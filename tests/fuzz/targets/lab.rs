@@ -259,19 +259,9 @@ impl Lab {
         for action in list.drain(..) {
             match action {
                 Action::Ring(op) => self.ring(op),
-                Action::Wake { slot, generation, session, place, attempt, is_resumed, parcel } => {
-                    self.let_go(Place::Client(slot));
-                    let client = ();
-                    self.wakes.push(Wake {
-                        slot,
-                        generation,
-                        session,
-                        place,
-                        attempt,
-                        is_resumed,
-                        parcel,
-                        client,
-                    });
+                Action::Wake(wake) => {
+                    self.let_go(Place::Client(wake.slot));
+                    self.wakes.push(wake);
                 }
                 Action::Watch(WatchOrder::Adopt { passed, slot, generation, .. }) => {
                     self.leave(passed);
