@@ -15,6 +15,7 @@
 mod side {
     pub mod binary;
     pub mod builtin;
+    pub mod floor;
     pub mod limits;
     pub mod scene;
     pub mod torpor;
@@ -27,10 +28,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
-use torpor::dovecot::{Options, Owner, Version, raise_open_files};
+use torpor::dovecot::{Options, Owner, Version};
 
-use side::binary;
-use side::limits::Limits;
+use side::floor::Floor;
 use side::scene::{Out, Scene};
 
 /// Storms for hours on thousands of sleepers
@@ -65,17 +65,12 @@ struct Arguments {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let binary = binary::release()?;
-    raise_open_files();
-    let _limits = Limits::raise()?;
-    let scratch = tempfile::tempdir()?;
-    let folder = arguments.out.as_deref().unwrap_or(scratch.path());
-    std::fs::create_dir_all(folder)?;
+    let floor = Floor::lay(arguments.out.as_deref())?;
     let options =
         Options { users: arguments.clients, owner: Owner::Torpor, ..Options::new(Version::V23) };
     let scene = match arguments.dovecot {
-        false => Scene::builtin(&binary, arguments.clients)?,
-        true => Scene::dovecot(&options, &binary)?,
+        false => Scene::builtin(&floor.binary, arguments.clients)?,
+        true => Scene::dovecot(&options, &floor.binary)?,
     };
     let Arguments { clients, secs, every, done, mail, logins_per_sec, .. } = arguments;
     let words = format!(
@@ -83,8 +78,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
          --logins-per-sec {logins_per_sec} --answer-timeout {ANSWER_WITHIN_SECS}"
     );
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-    let out = Out { json: folder.join("soak.json"), report: Some(folder.join("soak.html")) };
-    let played = scene.load(&binary, &words, &out)?;
+    let out =
+        Out { json: floor.folder.join("soak.json"), report: Some(floor.folder.join("soak.html")) };
+    let played = scene.load(&floor.binary, &words, &out)?;
     let rests = rests(&played, clients);
     println!("{}", table(&rests));
     let faults = faults(&played, &rests);

@@ -14,22 +14,22 @@
 mod side {
     pub mod binary;
     pub mod builtin;
+    pub mod floor;
     pub mod limits;
     pub mod scene;
     pub mod torpor;
 }
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
-use torpor::dovecot::{Options, Owner, Version, raise_open_files};
+use torpor::dovecot::{Options, Owner, Version};
 
-use side::binary;
-use side::limits::Limits;
+use side::floor::Floor;
 use side::scene::{Out, Scene};
 
 /// Storms on thousands of sleepers
@@ -87,16 +87,11 @@ impl Which {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let binary = binary::release()?;
-    raise_open_files();
-    let _limits = Limits::raise()?;
-    let scratch = tempfile::tempdir()?;
-    let folder = arguments.out.as_deref().unwrap_or(scratch.path());
-    std::fs::create_dir_all(folder)?;
+    let floor = Floor::lay(arguments.out.as_deref())?;
     let (mut heads, mut columns, mut fine) = (Vec::new(), Vec::new(), true);
     for which in &arguments.side {
         eprintln!("== {}", which.name());
-        let played = play(*which, &arguments, &binary, folder)?;
+        let played = play(*which, &arguments, &floor)?;
         fine &= *which == Which::Stock || played["lost"] == 0;
         heads.push(which.name());
         columns.push(column(&played));
@@ -108,8 +103,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 fn play(
     which: Which,
     arguments: &Arguments,
-    binary: &Path,
-    folder: &Path,
+    Floor { binary, folder, .. }: &Floor,
 ) -> Result<Value, Box<dyn Error>> {
     let version = if arguments.version == "2.4" { Version::V24 } else { Version::V23 };
     let options = Options {
