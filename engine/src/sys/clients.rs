@@ -2,12 +2,15 @@
 //!
 //! In the vault a sleeper has no descriptor number, so this process has as few with a million
 //! sleepers as with none, and the socket outlives the process. What needs a number gets one for
-//! the moment: a receive on the engine's own ring pins the file when it is submitted, so the
-//! number is closed right after that, and a wake gives its number away. A send that never waits
-//! needs none: it is done on the vault's ring, a batch at a time, and has ended when that returns.
+//! the moment: an operation of the engine's own ring pins the file when it is submitted, so the
+//! number is closed right after that, and a wake gives its number away.
+//!
+//! A send could do without, on the vault's ring, which knows the file by its place. But then an
+//! heir could not know whether it happened, and would tell the client twice: only the completions
+//! of the engine's own ring stay in their queue until what follows from them is committed.
 //!
 //! (`cargo test --release -p torpor-engine --lib -- ways --nocapture`: a number for the moment is
-//! 0.9 µs, a send 0.6 µs through the vault's ring and 2 µs through such a number.)
+//! 0.9 µs, a send through it 1.5 µs; through the vault's ring it would be 0.6 µs.)
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -15,15 +18,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use io_uring::squeue::Entry;
-
 use crate::limits::Limits;
 use crate::places::{Held, Places};
-use crate::token::Token;
 
 use super::seats::Seats;
 use super::setup::SUBMISSIONS;
-use super::sqe;
 use super::vault::Vault;
 
 /// The clients of an engine, by slot.
@@ -40,8 +39,6 @@ pub struct Kept {
     seats: Seats<()>,
     /// Numbers of entries that are queued and not submitted.
     lent: Vec<OwnedFd>,
-    /// Sends that are queued, each with its table.
-    sends: Vec<(usize, Entry)>,
 }
 
 impl Clients {
@@ -57,7 +54,6 @@ impl Clients {
             places,
             seats: Seats::new("client", limits.slots_max),
             lent: Vec::with_capacity(SUBMISSIONS as usize),
-            sends: Vec::with_capacity(limits.sends_in_flight_max as usize),
         })
     }
 
@@ -160,35 +156,6 @@ impl Clients {
             Self::Numbered(seats) => seats.arrive(slot),
             Self::Kept(kept) => kept.seats.arrive(slot),
         }
-    }
-
-    /// True exactly when [`Clients::send`] is the way to send.
-    pub fn are_kept(&self) -> bool {
-        matches!(self, Self::Kept(_))
-    }
-
-    /// Queues a send that never waits, for the vault's ring.
-    pub fn send(&mut self, token: Token, slot: u32, text: *const u8, count: u32) {
-        let Self::Kept(kept) = self else { panic!("without a vault the engine's ring sends") };
-        kept.seats.depart(slot);
-        let (table, fixed) = kept.vault.fixed(kept.place(slot));
-        let entry = sqe::send(fixed, text, count).user_data(token.bits());
-        assert!(kept.sends.len() < kept.sends.capacity(), "sends_in_flight_max is kept");
-        kept.sends.push((table, entry));
-    }
-
-    /// Does the sends that are queued for the vault's ring; `done` gives the slot of each.
-    pub fn flush(&mut self, mut done: impl FnMut(Token, i32) -> u32) {
-        let Self::Kept(kept) = self else { return };
-        if kept.sends.is_empty() {
-            return;
-        }
-        let Kept { vault, seats, sends, .. } = kept;
-        vault.run(sends, |bits, result| {
-            let token = Token::from_bits(bits).expect("only tokens were queued");
-            seats.arrive(done(token, result));
-        });
-        sends.clear();
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{Fd, Fixed};
+use io_uring::types::Fd;
 use io_uring::{IoUring, opcode};
 
 use crate::ring::CLIENT_BUFFER_BYTES;
@@ -35,11 +35,6 @@ pub fn receive(client: RawFd, group: u16) -> Entry {
     // io_uring_sqe, 64 bytes of plain integers for which every pattern is valid; transmute
     // checks the size.
     unsafe { transmute::<[u8; 64], Entry>(patched(transmute::<Entry, [u8; 64]>(entry))) }
-}
-
-/// Sends without ever waiting, to a file in a vault's table.
-pub fn send(client: Fixed, text: *const u8, count: u32) -> Entry {
-    opcode::Send::new(client, text, count).flags(libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT).build()
 }
 
 /// Offset of `ioprio` in struct io_uring_sqe.

@@ -99,7 +99,7 @@ impl KernelRing {
         }
         let memory = Memory::new(limits);
         memory.register(&uring.submitter())?;
-        let owed = 2 * limits.slots_max + limits.conns_max + limits.sends_in_flight_max;
+        let owed = 2 * limits.slots_max + limits.conns_max;
         Ok(Self {
             uring,
             enabled: false,
@@ -161,7 +161,7 @@ impl Ring for KernelRing {
     type Descriptor = OwnedFd;
 
     fn push(&mut self, op: &Op, text: &[u8]) -> bool {
-        if self.at_once(op) || self.send_kept(op, text) {
+        if self.at_once(op) {
             return true;
         }
         if self.uring.submission().is_full() {
@@ -178,7 +178,6 @@ impl Ring for KernelRing {
             self.uring.submitter().register_enable_rings()?;
             self.enabled = true;
         }
-        self.flush();
         let entered = match if self.done.is_empty() { wait_ms } else { Some(0) } {
             None => self.uring.submit_and_wait(1),
             Some(0) => self.uring.submit(),

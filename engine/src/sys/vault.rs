@@ -82,12 +82,17 @@ impl Vault {
 
     /// Puts a file into a place; whatever was there is let go.
     pub fn put(&self, place: u32, descriptor: impl AsFd) -> io::Result<()> {
-        self.update(place, descriptor.as_fd().as_raw_fd())
+        self.update(place, &[descriptor.as_fd().as_raw_fd()])
+    }
+
+    /// Puts two files, or the lack of one, into a place and the next of the same table, at once.
+    pub fn put_pair(&self, place: u32, pair: [Option<BorrowedFd>; 2]) -> io::Result<()> {
+        self.update(place, &pair.map(|file| file.map_or(EMPTY, |file| file.as_raw_fd())))
     }
 
     /// Empties a place. Nothing happens when it is empty.
     pub fn clear(&self, place: u32) -> io::Result<()> {
-        self.update(place, EMPTY)
+        self.update(place, &[EMPTY])
     }
 
     /// A descriptor for the file in a place, closed on exec; the place keeps the file. EBADF: the
@@ -102,30 +107,16 @@ impl Vault {
     }
 
     /// The table of a place, and the file's name in there.
-    pub(super) fn fixed(&self, place: u32) -> (usize, Fixed) {
+    fn fixed(&self, place: u32) -> (usize, Fixed) {
         assert!(place < self.places, "place {place} is none of {}", self.places);
         ((place / TABLE_PLACES) as usize, Fixed(place % TABLE_PLACES))
     }
 
-    /// Does operations that never wait, each given with its table; says how each ended, in any
-    /// order.
-    pub(super) fn run(&self, entries: &[(usize, Entry)], mut done: impl FnMut(u64, i32)) {
-        for (number, table) in self.tables.iter().enumerate() {
-            let mut own = entries.iter().filter(|(table, _)| *table == number).peekable();
-            while own.peek().is_some() {
-                let mut table = lock(table);
-                let batch = own.by_ref().take(ENTRIES as usize);
-                let count = batch.map(|(_, entry)| sqe::push(&mut table, entry)).count();
-                finish(&mut table, count, &mut done);
-            }
-        }
-    }
-
-    fn update(&self, place: u32, raw: RawFd) -> io::Result<()> {
+    fn update(&self, place: u32, raws: &[RawFd]) -> io::Result<()> {
         let (table, Fixed(offset)) = self.fixed(place);
         let table = lock(&self.tables[table]);
-        let updated = table.submitter().register_files_update(offset, &[raw])?;
-        assert!(updated == 1, "one place was given, {updated} were updated");
+        let updated = table.submitter().register_files_update(offset, raws)?;
+        assert!(updated == raws.len(), "{} places were given, {updated} updated", raws.len());
         Ok(())
     }
 }

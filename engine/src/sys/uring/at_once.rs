@@ -9,25 +9,6 @@ use crate::ring::Op;
 use super::KernelRing;
 
 impl KernelRing {
-    /// A send to a client in the vault is done on the vault's ring, with the next enter.
-    pub(super) fn send_kept(&mut self, op: &Op, text: &[u8]) -> bool {
-        let Op::SendClient { token, slot, text: span } = *op else { return false };
-        if !self.clients.are_kept() {
-            return false;
-        }
-        let place = self.memory.texts.keep(token.index(), slot, span.of(text));
-        self.clients.send(token, slot, place, span.count);
-        true
-    }
-
-    pub(super) fn flush(&mut self) {
-        let Self { clients, memory, done, .. } = self;
-        clients.flush(|token, result| {
-            done.push(token, result);
-            memory.texts.sent(token.index())
-        });
-    }
-
     /// What needs no kernel request: done on the spot. Closing takes as long here as it would in
     /// the ring, and an owned descriptor cannot leak on the way.
     pub(super) fn at_once(&mut self, op: &Op) -> bool {
