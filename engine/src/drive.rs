@@ -24,6 +24,8 @@ pub trait Handoff {
     /// The next worker that has ended after it took a client. One that is told has had its reply
     /// put out before.
     fn exited(&mut self) -> Option<Exited>;
+    /// The step has committed: what was told before it needs not be found out by an heir.
+    fn applied(&mut self) {}
 }
 
 /// The watcher, or the simulated one.
@@ -113,6 +115,7 @@ where
         self.actions.clear();
         self.core.step(&mut self.inbox, clock(), &mut self.actions);
         self.ring.applied();
+        self.handoff.applied();
         self.act()?;
         let mut counters = *self.core.counters();
         self.ring.count(&mut counters);
@@ -130,7 +133,7 @@ where
             self.inbox.exited.push(exited);
         }
         while self.inbox.replies.len() < self.inbox.replies.capacity()
-            && let Some(Returned { reply, client }) = self.handoff.returned()
+            && let Some(Returned { reply, client, .. }) = self.handoff.returned()
         {
             if let Some(client) = client {
                 self.ring.seat_client(reply.slot, client);

@@ -1,8 +1,8 @@
 //! Which place of the vault holds what: one row, divided in ranges.
 //!
 //! ```text
-//!  0 ........ slots_max ........ conns_max ........ handoffs_in_flight_max ........ the same ...
-//!  │ clients  │ hibernate conns  │ conversations with imap-master  │ their workers' pidfds │
+//!  0 ........ slots_max ........ conns_max ........ twice handoffs_in_flight_max ........
+//!  │ clients  │ hibernate conns  │ conversations, each with its worker's pidfd behind it │
 //! ```
 //! Both threads of the engine put descriptors into ranges of their own, and a new engine finds by
 //! the same arithmetic what an old one has left behind. Places are only a number and a name here;
@@ -28,6 +28,8 @@ pub enum Held {
 pub struct Places {
     clients: u32,
     conns: u32,
+    /// Where they begin: even, so that no pair falls into two tables.
+    pairs: u32,
     conversations: u32,
 }
 
@@ -37,41 +39,26 @@ impl Places {
         Self {
             clients: limits.slots_max,
             conns: limits.conns_max,
+            pairs: (limits.slots_max + limits.conns_max).next_multiple_of(2),
             conversations: limits.handoffs_in_flight_max,
         }
     }
 
     /// Places of all ranges.
     pub fn count(&self) -> u32 {
-        self.clients + self.conns + 2 * self.conversations
+        self.pairs + 2 * self.conversations
     }
 
     /// Where it is.
     pub fn place(&self, held: Held) -> u32 {
-        let (index, count, start) = match held {
-            Held::Client(slot) => (slot, self.clients, 0),
-            Held::Conn(conn) => (conn, self.conns, self.clients),
-            Held::Conversation(number) => (number, self.conversations, self.clients + self.conns),
-            Held::Worker(number) => {
-                (number, self.conversations, self.clients + self.conns + self.conversations)
-            }
+        let (index, count, place) = match held {
+            Held::Client(slot) => (slot, self.clients, slot),
+            Held::Conn(conn) => (conn, self.conns, self.clients + conn),
+            Held::Conversation(number) => (number, self.conversations, self.pairs + 2 * number),
+            Held::Worker(number) => (number, self.conversations, self.pairs + 2 * number + 1),
         };
         assert!(index < count, "{held:?} lies outside of its range of {count}");
-        start + index
-    }
-
-    /// What a place is for.
-    pub fn held(&self, place: u32) -> Held {
-        assert!(place < self.count(), "place {place} is none of {}", self.count());
-        let conns = place.checked_sub(self.clients);
-        let conversations = conns.and_then(|index| index.checked_sub(self.conns));
-        let workers = conversations.and_then(|index| index.checked_sub(self.conversations));
-        match (conns, conversations, workers) {
-            (_, _, Some(number)) => Held::Worker(number),
-            (_, Some(number), _) => Held::Conversation(number),
-            (Some(conn), ..) => Held::Conn(conn),
-            _ => Held::Client(place),
-        }
+        place
     }
 }
 
@@ -80,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_is_for_one_thing_and_found_again() {
-        let (slots_max, conns_max, handoffs_in_flight_max) = (5, 3, 2);
-        let limits = Limits { slots_max, conns_max, handoffs_in_flight_max, ..Limits::default() };
-        let places = Places::new(&limits);
-        let row: Vec<Held> = (0..places.count()).map(|place| places.held(place)).collect();
-        let all = (0..5)
-            .map(Held::Client)
-            .chain((0..3).map(Held::Conn))
-            .chain((0..2).map(Held::Conversation))
-            .chain((0..2).map(Held::Worker));
-        assert_eq!(row, all.collect::<Vec<_>>());
-        for (place, held) in row.into_iter().enumerate() {
-            assert_eq!(places.place(held), place as u32);
+    fn every_place_is_for_one_thing() {
+        for conns_max in [2, 3] {
+            let (slots_max, handoffs_in_flight_max) = (5, 2);
+            let limits =
+                Limits { slots_max, conns_max, handoffs_in_flight_max, ..Limits::default() };
+            let places = Places::new(&limits);
+            let pairs =
+                (0..2).flat_map(|number| [Held::Conversation(number), Held::Worker(number)]);
+            let all = (0..5).map(Held::Client).chain((0..conns_max).map(Held::Conn)).chain(pairs);
+            let row: Vec<u32> = all.map(|held| places.place(held)).collect();
+            assert!(row.is_sorted_by(|one, next| one < next));
+            assert!(row[row.len() - 4].is_multiple_of(2), "no pair falls into two tables");
+            assert_eq!(row.last(), Some(&(places.count() - 1)));
         }
     }
 

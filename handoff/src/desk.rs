@@ -5,7 +5,6 @@
 //! nothing that stays ready can make the loop spin.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,10 +15,10 @@ use nix::sys::eventfd::EventFd;
 use slab::Slab;
 
 use crate::bell::answer;
-use crate::master::{Event, Timeouts};
+use crate::master::Event;
 use crate::message::{Exited, Returned, Wake};
 use crate::outcome::{Cause, Outcome};
-use crate::talk::Talk;
+use crate::talk::{Talk, Way};
 use crate::thread::Doorbell;
 use crate::workers::Workers;
 
@@ -30,8 +29,7 @@ pub(crate) struct Channels {
 }
 
 pub(crate) struct Desk {
-    path: PathBuf,
-    timeouts: Timeouts,
+    way: Way,
     epoll: Epoll,
     bell: Arc<EventFd>,
     channels: Channels,
@@ -52,9 +50,8 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(
-        path: PathBuf,
+        way: Way,
         room: usize,
-        timeouts: Timeouts,
         workers: Workers,
         bell: Arc<EventFd>,
         channels: Channels,
@@ -63,8 +60,7 @@ impl Desk {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&*bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Self {
-            path,
-            timeouts,
+            way,
             epoll,
             bell,
             channels,
@@ -132,24 +128,29 @@ impl Desk {
     fn read(&mut self, key: usize) -> bool {
         let now_ms = self.now_ms();
         let Some(talk) = self.talks.get_mut(key) else { return false };
-        let (outcome, has_worker) = talk.read(now_ms);
+        let (outcome, has_worker) = talk.read(&self.way, now_ms);
         if let Some(outcome) = outcome {
             self.end(key, outcome);
             return false;
         }
-        if has_worker && let Some(worker) = &talk.worker {
-            let watched =
-                EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, data(key, WORKER));
-            // Without room for it the proof fails to come, and the time limit stands in.
-            let _ = self.epoll.add(worker.as_fd(), watched);
+        if has_worker {
+            self.watch_worker(key);
         }
         true
+    }
+
+    fn watch_worker(&self, key: usize) {
+        if let Some(worker) = &self.talks[key].worker {
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+            // Without room for it the proof fails to come, and the time limit stands in.
+            let _ = self.epoll.add(worker.as_fd(), EpollEvent::new(flags, data(key, WORKER)));
+        }
     }
 
     fn tell(&mut self, key: usize, event: Event<'_>) {
         let now_ms = self.now_ms();
         let Some(talk) = self.talks.get_mut(key) else { return };
-        if let Some(outcome) = talk.on(event, now_ms) {
+        if let Some(outcome) = talk.on(event, &self.way, now_ms) {
             self.end(key, outcome);
         }
     }
@@ -188,7 +189,8 @@ impl Desk {
 
     fn begin(&mut self, wake: Wake<OwnedFd>) {
         assert!(self.talks.len() < self.room, "more wakes than may be in flight");
-        let talk = match Talk::begin(wake, &self.path, &self.timeouts, self.now_ms()) {
+        let is_resumed = wake.is_resumed;
+        let talk = match Talk::begin(wake, &self.way, self.now_ms()) {
             Ok(talk) => talk,
             Err(returned) => return self.reply(returned),
         };
@@ -196,6 +198,7 @@ impl Desk {
         let key = self.talks.insert(talk);
         let watched = EpollEvent::new(flags, data(key, SOCKET));
         match self.epoll.add(self.talks[key].socket.as_fd(), watched) {
+            Ok(()) if is_resumed => self.watch_worker(key),
             Ok(()) => self.tell(key, Event::Connected),
             Err(errno) => self.end(key, Outcome::Unsent(Cause::Host(errno as i32))),
         }
@@ -275,6 +278,7 @@ const EVENTS_MAX: usize = 64;
 mod tests {
     use std::io::Write as _;
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use crossbeam_channel::bounded;
@@ -282,6 +286,7 @@ mod tests {
 
     use super::*;
     use crate::line::MASTER_VERSION;
+    use crate::master::Timeouts;
 
     /// A desk on `path` with room for one conversation, and what it tells.
     struct Office {
@@ -297,9 +302,10 @@ mod tests {
         let (exits, exits_out) = bounded(1);
         let channels = Channels { wakes, returns, exits };
         let timeouts = Timeouts { version_ms: 10_000, ack_ms: 20, exit_ms: 20 };
+        let way = Way { path, timeouts, keep: None };
         let (bell, doorbell) = (Arc::new(eventfd()), Doorbell::new(eventfd().into()));
         let workers = Workers::new(1);
-        let desk = Desk::new(path, 1, timeouts, workers, bell, channels, doorbell).unwrap();
+        let desk = Desk::new(way, 1, workers, bell, channels, doorbell).unwrap();
         Office { desk, wakes: wakes_in, returns: returns_out, exits: exits_out }
     }
 

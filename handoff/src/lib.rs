@@ -19,6 +19,7 @@
 //! * [`message`]: what goes over the two channels; outcomes, and whose fault they were.
 //! * [`master`]: one conversation with `imap-master` as a state machine. Pure; the simulator
 //!   drives the same one.
+//! * [`keep`]: what is left of a conversation when its process is killed.
 //! * `bell`: how the threads wake each other.
 //! * `talk`, `desk`, [`thread`]: sockets, epoll set and thread around it. They hold no rule of
 //!   their own but this one: read until nothing is left before time or death is reported.
@@ -31,6 +32,7 @@
 
 mod bell;
 mod desk;
+pub mod keep;
 pub mod line;
 pub mod master;
 pub mod message;

@@ -18,8 +18,10 @@
 //! silence ends with the client's connection shut down, so that nobody can come to life late.
 
 mod hear;
+mod heir;
 mod step;
 
+pub use heir::Found;
 use nix::errno::Errno;
 pub use step::{Event, Step, Timeouts};
 
@@ -84,17 +86,6 @@ impl Conversation {
             is_dead: false,
             inbox: Vec::new(),
         }
-    }
-
-    /// A conversation whose request a process before us has sent, or some of it, and then nothing
-    /// more: whoever goes on with it has shut it down for writing, so that half a request ends
-    /// with the worker's hang-up, and the answer to a whole one still comes.
-    pub fn resumed(now_ms: u64, timeouts: &Timeouts, has_pidfd: bool) -> Self {
-        let (request_bytes, version_sent) = (2, MASTER_VERSION.len());
-        let deadline_ms = now_ms + timeouts.ack_ms;
-        let new = Self::new(now_ms, timeouts, request_bytes);
-        let (state, sent, is_greeted) = (State::Reply, request_bytes, true);
-        Self { state, sent, version_sent, is_greeted, has_pidfd, deadline_ms, ..new }
     }
 
     /// Takes an event. After `Finish` no event may follow.

@@ -60,6 +60,8 @@ pub struct Returned<D> {
     pub reply: Reply,
     /// Some exactly when `reply.outcome.is_ours()`.
     pub client: Option<D>,
+    /// The place that keeps the conversation until the outcome is committed, if one does.
+    pub kept: Option<u32>,
 }
 
 impl<D> Returned<D> {
@@ -71,6 +73,6 @@ impl<D> Returned<D> {
         wake.parcel.extend_from_slice(reason);
         let reply =
             Reply { slot: wake.slot, generation: wake.generation, outcome, parcel: wake.parcel };
-        Self { reply, client: outcome.is_ours().then_some(wake.client) }
+        Self { reply, client: outcome.is_ours().then_some(wake.client), kept: None }
     }
 }

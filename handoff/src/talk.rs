@@ -1,19 +1,30 @@
 //! One conversation with the sockets it needs: does what a `Step` says.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, send, shutdown,
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
     socket,
 };
 
+use crate::keep::{Keep, Kept};
 use crate::line::MASTER_VERSION;
-use crate::master::{Conversation, Event, Step, Timeouts};
+use crate::master::{Conversation, Event, Found, Step, Timeouts};
 use crate::message::{Returned, Wake};
-use crate::outcome::Outcome;
-use crate::sys::fd::{receive, send_with_fd, set_passpidfd};
+use crate::outcome::{Cause, Outcome};
+use crate::sys::fd::{mark, mark_of, peek_from_start, receive, send_with_fd, set_passpidfd};
+
+/// How all conversations go.
+pub(crate) struct Way {
+    /// imap-master's socket.
+    pub(crate) path: PathBuf,
+    pub(crate) timeouts: Timeouts,
+    /// None where nothing outlives the process.
+    pub(crate) keep: Option<Arc<dyn Keep>>,
+}
 
 /// A client on its way to a worker.
 #[derive(Debug)]
@@ -25,22 +36,30 @@ pub(crate) struct Talk {
     pub(crate) worker: Option<OwnedFd>,
     /// When to look again, after a failure of our own that no event will announce the end of.
     pub(crate) retry_ms: Option<u64>,
+    /// True exactly when its place keeps it: what the worker says stays in the socket.
+    is_kept: bool,
 }
 
 /// A client that could not even begin its way.
 pub(crate) type NotBegun = Returned<OwnedFd>;
 
 impl Talk {
-    /// Connects. A failure of connect or of our own descriptors gives the client back.
-    pub(crate) fn begin(
-        wake: Wake<OwnedFd>,
-        path: &Path,
-        timeouts: &Timeouts,
-        now_ms: u64,
-    ) -> Result<Self, NotBegun> {
-        let mut conversation = Conversation::new(now_ms, timeouts, wake.parcel.len());
-        match connected(path) {
-            Ok(socket) => Ok(Self { conversation, wake, socket, worker: None, retry_ms: None }),
+    /// Connects, or goes on where an engine before us was killed. A failure of connect or of our
+    /// own descriptors gives the client back, and so does a place that says that it was not sent.
+    pub(crate) fn begin(wake: Wake<OwnedFd>, way: &Way, now_ms: u64) -> Result<Self, NotBegun> {
+        if wake.is_resumed {
+            return Self::resume(wake, way, now_ms);
+        }
+        let mut conversation = Conversation::new(now_ms, &way.timeouts, wake.parcel.len());
+        match connected(&way.path) {
+            Ok(socket) => Ok(Self {
+                conversation,
+                wake,
+                socket,
+                worker: None,
+                retry_ms: None,
+                is_kept: false,
+            }),
             Err(errno) => {
                 let step = conversation.on(Event::ConnectFailed(errno as i32), now_ms);
                 let Step::Finish(outcome) = step else { panic!("no way on without a socket") };
@@ -49,9 +68,27 @@ impl Talk {
         }
     }
 
+    /// The rules are in `master/heir.rs`.
+    fn resume(wake: Wake<OwnedFd>, way: &Way, now_ms: u64) -> Result<Self, NotBegun> {
+        let kept = way.keep.as_ref().and_then(|keep| keep.take(wake.place));
+        let found = kept.as_ref().map(|Kept { socket, worker }| Found {
+            attempt: mark_of(socket.as_fd()),
+            has_pidfd: worker.is_some(),
+        });
+        let conversation = Conversation::resumed(now_ms, &way.timeouts, wake.attempt, found);
+        let Some((conversation, Kept { socket, worker })) = conversation.zip(kept) else {
+            let outcome = Outcome::Unsent(Cause::Host(Errno::ECANCELED as i32));
+            return Err(Returned::new(wake, outcome, &[]));
+        };
+        // Half a request ends here. A worker that has hung up has heard all that it will.
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
+        peek_from_start(socket.as_fd()).expect("a socket of AF_UNIX has this option");
+        Ok(Self { conversation, wake, socket, worker, retry_ms: None, is_kept: true })
+    }
+
     /// Tells an event and does what follows from it, until there is nothing to do. Some when the
     /// conversation is over.
-    pub(crate) fn on(&mut self, event: Event<'_>, now_ms: u64) -> Option<Outcome> {
+    pub(crate) fn on(&mut self, event: Event<'_>, way: &Way, now_ms: u64) -> Option<Outcome> {
         let mut step = self.conversation.on(event, now_ms);
         loop {
             let sent = match step {
@@ -64,11 +101,7 @@ impl Talk {
                     continue;
                 }
                 Step::SendVersion { from } => self.send(&MASTER_VERSION[from..]),
-                Step::SendFirst => send_with_fd(
-                    self.socket.as_fd(),
-                    &self.wake.parcel[..1],
-                    self.wake.client.as_fd(),
-                ),
+                Step::SendFirst => self.send_first(way),
                 Step::SendRest { from } => self.send(&self.wake.parcel[from..]),
             };
             step = match sent {
@@ -85,36 +118,55 @@ impl Talk {
 
     /// Reads until there is nothing left. Some when the conversation is over. The flag is true
     /// when a pidfd came that has to be watched.
-    pub(crate) fn read(&mut self, now_ms: u64) -> (Option<Outcome>, bool) {
+    pub(crate) fn read(&mut self, way: &Way, now_ms: u64) -> (Option<Outcome>, bool) {
         let mut buffer = [0; READ_BYTES];
-        let mut has_worker = false;
+        let had_worker = self.worker.is_some();
         loop {
-            let event = match receive(self.socket.as_fd(), &mut buffer) {
-                Ok(received) if received.count == 0 => Event::Eof,
-                Ok(received) => {
-                    // Descriptors are nothing that a worker sends: dropped here, and so closed.
-                    if let Some(pidfd) = received.passed.pidfd
-                        && self.worker.is_none()
-                    {
-                        self.worker = Some(pidfd);
-                        has_worker = true;
-                    }
-                    let has_pidfd = self.worker.is_some();
-                    Event::Received { bytes: &buffer[..received.count], has_pidfd }
+            let event = match self.hear(&mut buffer) {
+                Ok(0) => Event::Eof,
+                Ok(count) => {
+                    Event::Received { bytes: &buffer[..count], has_pidfd: self.worker.is_some() }
                 }
                 Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => return (None, has_worker),
+                Err(Errno::EAGAIN) => return (None, !had_worker && self.worker.is_some()),
                 Err(errno) => Event::ReceiveFailed(errno as i32),
             };
             let is_last = matches!(event, Event::Eof | Event::ReceiveFailed(_));
             if let Event::ReceiveFailed(_) = event {
                 self.retry_ms = Some(now_ms + RETRY_MS);
             }
-            let outcome = self.on(event, now_ms);
+            let outcome = self.on(event, way, now_ms);
             if outcome.is_some() || is_last {
-                return (outcome, has_worker);
+                return (outcome, !had_worker && self.worker.is_some());
             }
         }
+    }
+
+    /// What comes next; an answer is left where it is, for an heir.
+    fn hear(&mut self, buffer: &mut [u8]) -> nix::Result<usize> {
+        if self.is_kept {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+            return recv(self.socket.as_raw_fd(), buffer, flags);
+        }
+        let received = receive(self.socket.as_fd(), buffer)?;
+        // Descriptors are nothing that a worker sends: dropped here, and so closed.
+        if let Some(pidfd) = received.passed.pidfd {
+            self.worker.get_or_insert(pidfd);
+        }
+        Ok(received.count)
+    }
+
+    /// The risky step: after it the client may be the worker's. So it is in its place before.
+    fn send_first(&mut self, way: &Way) -> nix::Result<usize> {
+        if let Some(keep) = way.keep.as_ref().filter(|_| !self.is_kept) {
+            mark(self.socket.as_fd(), self.wake.attempt)?;
+            peek_from_start(self.socket.as_fd())?;
+            let worker = self.worker.as_ref().map(|worker| worker.as_fd());
+            let put = keep.put(self.wake.place, self.socket.as_fd(), worker);
+            put.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+            self.is_kept = true;
+        }
+        send_with_fd(self.socket.as_fd(), &self.wake.parcel[..1], self.wake.client.as_fd())
     }
 
     /// When something has to be done without an event.
@@ -123,13 +175,15 @@ impl Talk {
         self.retry_ms.map_or(deadline_ms, |retry_ms| retry_ms.min(deadline_ms))
     }
 
-    /// The reply. Socket, pidfd and, if it is not ours any more, the client are closed here.
+    /// The reply. Socket, pidfd and, if it is not ours any more, the client are closed here; what
+    /// is kept of them stays in its place.
     pub(crate) fn end(self, outcome: Outcome) -> Returned<OwnedFd> {
         let reason = match outcome {
             Outcome::Refused => self.conversation.reason(),
             _ => &[],
         };
-        Returned::new(self.wake, outcome, reason)
+        let kept = self.is_kept.then_some(self.wake.place);
+        Returned { kept, ..Returned::new(self.wake, outcome, reason) }
     }
 
     fn send(&self, bytes: &[u8]) -> nix::Result<usize> {

@@ -19,8 +19,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::bell::announce;
 use crate::desk::{Channels, Desk};
+use crate::keep::Keep;
 use crate::master::Timeouts;
 use crate::message::{Exited, Returned, Wake};
+use crate::talk::Way;
 use crate::workers::Workers;
 
 /// What the thread has to know.
@@ -39,7 +41,6 @@ pub struct HandoffConfig {
 }
 
 /// The handoff thread. Dropping it stops and joins it.
-#[derive(Debug)]
 pub struct Handoff {
     /// None exactly when the thread was told to stop.
     wakes: Option<Sender<Wake<OwnedFd>>>,
@@ -50,12 +51,20 @@ pub struct Handoff {
     /// Wakes whose replies were not fetched.
     in_flight: u32,
     in_flight_max: u32,
+    keep: Option<Arc<dyn Keep>>,
+    /// Places of replies that were fetched and, as far as we know, not committed.
+    kept: Vec<u32>,
 }
 
 impl Handoff {
-    /// Starts the thread. `doorbell` is an eventfd, rung once after replies were put out, and once
-    /// more when the thread ends. Fails only for want of descriptors, memory or threads (host).
-    pub fn start(config: HandoffConfig, doorbell: OwnedFd) -> io::Result<Self> {
+    /// Starts the thread. `keep` outlives this process, where anything does. `doorbell` is an
+    /// eventfd, rung once after replies were put out, and once more when the thread ends. Fails
+    /// only for want of descriptors, memory or threads (host).
+    pub fn start(
+        config: HandoffConfig,
+        keep: Option<Arc<dyn Keep>>,
+        doorbell: OwnedFd,
+    ) -> io::Result<Self> {
         assert!(config.in_flight_max > 0, "handoffs_in_flight_max is at least 1");
         assert!(config.workers_watched_max > 0, "at least one worker is watched");
         let room = config.in_flight_max as usize;
@@ -74,11 +83,12 @@ impl Handoff {
         let doorbell = Doorbell::new(doorbell);
         let channels = Channels { wakes: wakes_out, returns: returns_in, exits: exits_in };
         let workers = Workers::new(watched);
-        let path = config.master_path;
-        let desk = Desk::new(path, room, timeouts, workers, Arc::clone(&bell), channels, doorbell)?;
+        let way = Way { path: config.master_path, timeouts, keep: keep.clone() };
+        let desk = Desk::new(way, room, workers, Arc::clone(&bell), channels, doorbell)?;
         let thread = Builder::new().name("torpor-handoff".into()).spawn(move || desk.run())?;
         let (wakes, thread) = (Some(wakes), Some(thread));
-        Ok(Self { wakes, returns, exits, bell, thread, in_flight: 0, in_flight_max })
+        let (in_flight, kept) = (0, Vec::with_capacity(room));
+        Ok(Self { wakes, returns, exits, bell, thread, in_flight, in_flight_max, keep, kept })
     }
 
     /// Gives a client to the thread. It comes back if as many are in flight as may be, or if the
@@ -101,7 +111,17 @@ impl Handoff {
         assert!(self.in_flight > 0, "a reply to a wake that was never sent");
         assert_eq!(returned.client.is_some(), returned.reply.outcome.is_ours());
         self.in_flight -= 1;
+        self.kept.extend(returned.kept);
         Some(returned)
+    }
+
+    /// The replies fetched so far are committed: no heir will ask what became of them, and their
+    /// places are emptied.
+    pub fn applied(&mut self) {
+        for place in self.kept.drain(..) {
+            let keep = self.keep.as_ref().expect("something keeps what is kept");
+            keep.clear(place);
+        }
     }
 
     /// The next worker that has ended after it took a client. Told after the reply of its wake:

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use torpor_engine::drive::Handoff;
 use torpor_engine::planted::{Bug, planted};
 use torpor_handoff::line::MASTER_VERSION;
-use torpor_handoff::master::{Conversation, Event, Step, Timeouts};
+use torpor_handoff::master::{Conversation, Event, Found, Step, Timeouts};
 use torpor_handoff::message::{Cause, Exited, Outcome, Returned, Wake};
 
 use crate::counting;
@@ -388,8 +388,11 @@ impl SimHandoff {
     /// The engine before us gave this client away, perhaps.
     fn resume(&mut self, wake: Wake<SimFd>, client: usize) {
         let net = self.net.borrow();
-        let far = self.over.remove(&wake.place).filter(|far| far.attempt == wake.attempt);
-        let Some(mut far) = far else {
+        let far = self.over.remove(&wake.place);
+        let found = far.as_ref().map(|far| Found { attempt: far.attempt, has_pidfd: true });
+        let now_ms = net.now.mono_ms;
+        let conversation = Conversation::resumed(now_ms, &TIMEOUTS, wake.attempt, found);
+        let Some((mut far, conversation)) = far.zip(conversation) else {
             net.say(|| format!("client {client} was not given away"));
             let outcome = Outcome::Unsent(Cause::Host(libc::ECANCELED));
             return self.returned.push_back(Returned::new(wake, outcome, b""));
@@ -399,10 +402,8 @@ impl SimHandoff {
             // Half a line, and then the end of it.
             (far.stage, far.said) = (Stage::Mute, Said::HungUp);
         }
-        let now_ms = net.now.mono_ms;
         drop(net);
         self.net.borrow_mut().clients[client].handed += 1;
-        let conversation = Conversation::resumed(now_ms, &TIMEOUTS, true);
         let mut talk = Talk { wake, client, conversation, far, next: Step::Wait };
         talk.next = talk.listen(now_ms).unwrap_or(Step::Wait);
         self.talks.push(talk);

@@ -4,10 +4,13 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use torpor_handoff::keep::Keep;
+
 use crate::limits::Limits;
 use crate::places::Places;
 
 use super::items::Items;
+use super::talks::Talks;
 use super::vault::Vault;
 
 /// Made by a keeper, used by one engine after the other.
@@ -40,5 +43,10 @@ impl Lasting {
     ) -> io::Result<Self> {
         let vault = Vault::inherit(rings, Places::new(limits).count())?;
         Ok(Self { vault: Some(Arc::new(vault)), items: Items::inherit(set, number)? })
+    }
+    /// Where the handoff thread's conversations outlive the engine; nowhere without a vault.
+    pub fn talks(&self, limits: &Limits) -> Option<Arc<dyn Keep>> {
+        let vault = self.vault.clone()?;
+        Some(Arc::new(Talks::new(limits, vault)))
     }
 }

@@ -8,6 +8,7 @@ pub mod handle;
 pub mod items;
 pub mod lasting;
 pub mod map;
+pub mod talks;
 pub mod uring;
 pub mod vault;
 

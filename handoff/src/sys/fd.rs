@@ -10,7 +10,9 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg, setsockopt};
+use nix::sys::time::TimeVal;
 
 /// At most this many descriptors are kept of one read; the protocols need one at a time.
 pub const FDS_MAX: usize = 4;
@@ -158,13 +160,34 @@ pub fn parse_control(control: &[u8]) -> impl Iterator<Item = RawControl<'_>> {
 /// Asks the kernel to tell who sends: the first bytes of a peer come with its pidfd, if this is
 /// set before connect. ENOPROTOOPT on kernels before 6.5.
 pub fn set_passpidfd(socket: BorrowedFd<'_>) -> nix::Result<()> {
-    let on: libc::c_int = 1;
+    set_option(socket, SO_PASSPIDFD, 1)
+}
+
+/// From now on a read with MSG_PEEK goes on where the last one has ended, and the first one begins
+/// with what has been waiting longest. AF_UNIX streams have this since Linux 3.4.
+pub fn peek_from_start(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    set_option(socket, libc::SO_PEEK_OFF, 0)
+}
+
+/// Marks a socket with a number that whoever holds it can read. It lies in the send timeout, in
+/// seconds, which means nothing to a socket that is never waited on.
+pub fn mark(socket: BorrowedFd<'_>, number: u32) -> nix::Result<()> {
+    setsockopt(&socket, SendTimeout, &TimeVal::new(number.into(), 0))
+}
+
+/// The mark of a socket; 0 is that of one that was never marked.
+pub fn mark_of(socket: BorrowedFd<'_>) -> u32 {
+    let mark = getsockopt(&socket, SendTimeout).map_or(0, |timeout| timeout.tv_sec());
+    u32::try_from(mark).unwrap_or(0)
+}
+
+fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> nix::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("four");
-    // SAFETY: needed because nix does not name this option. The pointer is to a live int of the
+    // SAFETY: needed because nix does not name these options. The pointer is to a live int of the
     // length given, which the kernel only reads.
     let result = unsafe {
-        let value = (&raw const on).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, value, length)
+        let value = (&raw const value).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length)
     };
     Errno::result(result).map(drop)
 }

@@ -71,7 +71,7 @@ impl Ground {
             ack_timeout_ms,
         };
         let copy = doorbell.as_fd().try_clone_to_owned().unwrap();
-        let handoff = Handoff::start(config, copy).unwrap();
+        let handoff = Handoff::start(config, None, copy).unwrap();
         Self { handoff, path, doorbell, workers: Vec::new(), _folder: folder }
     }
 

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use torpor_engine::drive::Handoff;
+use torpor_handoff::keep::Keep;
 use torpor_handoff::message::{Exited, Returned, Wake};
 use torpor_handoff::thread;
 
@@ -14,7 +16,11 @@ pub struct HandoffThread(thread::Handoff);
 
 impl HandoffThread {
     /// Starts it for `base_dir/imap-master`.
-    pub fn start(config: &Config, doorbell: OwnedFd) -> io::Result<Self> {
+    pub fn start(
+        config: &Config,
+        keep: Option<Arc<dyn Keep>>,
+        doorbell: OwnedFd,
+    ) -> io::Result<Self> {
         let config = thread::HandoffConfig {
             master_path: config.base_dir.join("imap-master"),
             in_flight_max: config.wake.handoffs_in_flight_max,
@@ -22,7 +28,7 @@ impl HandoffThread {
             version_timeout_ms: config.wake.version_timeout_ms,
             ack_timeout_ms: config.wake.ack_timeout_ms,
         };
-        thread::Handoff::start(config, doorbell).map(Self)
+        thread::Handoff::start(config, keep, doorbell).map(Self)
     }
 }
 
@@ -40,5 +46,9 @@ impl Handoff for HandoffThread {
 
     fn exited(&mut self) -> Option<Exited> {
         self.0.exited()
+    }
+
+    fn applied(&mut self) {
+        self.0.applied();
     }
 }

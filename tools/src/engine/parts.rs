@@ -60,13 +60,13 @@ impl Parts {
     ) -> io::Result<Self> {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
-        let handoff = HandoffThread::start(config, again()?)?;
+        let mut lasting = Lasting::create(limits)?;
+        let handoff = HandoffThread::start(config, lasting.talks(limits), again()?)?;
         let (watcher, watch) = ThreadWatcher::start(again()?, config.front.maildir.clone())?;
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
         let (listeners, taken) = bounded(LISTENERS_MAX);
         let listening = Listening { listeners, bell };
-        let mut lasting = Lasting::create(limits)?;
         if let Some(dense) = dense {
             use_dense(&mut lasting, dense);
         }
