@@ -28,7 +28,7 @@ fn passing_errors_lose_nobody() {
         let mut calls_hit = 0;
         for errno in errnos.split(' ') {
             for nth in 1..=nth_max {
-                let strace = Strace::attach(ground.pid(), call, errno, nth);
+                let strace = Strace::attach(ground.pid(), call, &format!("error={errno}"), nth);
                 let lived = ground.live();
                 let hits = strace.detach();
                 println!("{call} {errno} {nth}: {hits} injected, {lived:?}");
