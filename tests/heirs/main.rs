@@ -1,10 +1,10 @@
 //! An engine that gives its client to a worker is killed at each of its system calls; its heir
 //! finds out by the conversation in the vault what became of the client.
 //!
-//! This process is the keeper. It starts itself again as workers and as an engine, with strace around
-//! it, which kills it before the nth call of a kind in either thread; then as the heir. In the end the
-//! client has had one owner: it is served once, by a worker that has said `+`, and nobody else
-//! holds it.
+//! This process is the keeper. It starts itself again as workers and as an engine, with strace
+//! around it, which kills it before the nth call of a kind in either thread; then as the heir. In
+//! the end the client has had one owner: it is served once, by a worker that has said `+`, and
+//! nobody else holds it.
 
 mod engine;
 mod master;
@@ -50,7 +50,7 @@ fn main() {
         println!("{manner:?}: killed at {killed} calls, heirs said {}", outcomes.join(", "));
         assert_eq!(outcomes, manner.outcomes(), "the table of master/heir.rs");
     }
-    println!("1 passed, 0 failed");
+    println!("test result: ok. 1 passed; 0 failed");
 }
 
 /// What outlives the engines.
