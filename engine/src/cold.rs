@@ -1,15 +1,15 @@
 //! The cold store: words that are needed only when a client wakes.
 //!
 //! ```text
-//!  pieces of a line ──► chain ──whole──► packed on the shelf      (most: some 130 bytes)
-//!                         │                  │ side
-//!                         └─ stays there     └──► chain: input, output left over
-//!                            (strange, or too long)
+//!  a whole line ────────────────► packed on the shelf       (most: some 130 bytes)
+//!  pieces of a line ──► chain ──┘       │ side
+//!                         │             └──► chain: input, output left over
+//!                         └─ stays there (strange, or too long)
 //! ```
-//! A line arrives in pieces, in a chain of blocks. Whole, it is stored as its difference from a
-//! line of the same shape. Every entry and every model carries a checksum. An entry that fails it
-//! is never read, nor given back, so damage stays where it is. Memory is zeroed when it is given
-//! back, since lines carry authentication tokens.
+//! A line that arrives in pieces does so in a chain of blocks. Whole, it is stored as its
+//! difference from a line of the same shape. Every entry and every model carries a checksum. An
+//! entry that fails it is never read, nor given back, so damage stays where it is. Memory is zeroed
+//! when it is given back, since lines carry authentication tokens.
 
 mod chain;
 mod kind;
@@ -41,7 +41,6 @@ pub use revive::Claims;
 pub struct Cold {
     chains: Chains,
     lines: Lines,
-    line: Vec<u8>,
     damaged: u64,
 }
 
@@ -60,7 +59,7 @@ impl Cold {
         let shelf = Shelf::new(Image::new(Kind::Shelf, maps.shelf));
         let models = Models::new(Image::new(Kind::Models, maps.models));
         let chains = Chains::new(Image::new(Kind::Blocks, maps.blocks));
-        Self { chains, lines: Lines::new(shelf, models), line: buffer(), damaged: 0 }
+        Self { chains, lines: Lines::new(shelf, models), damaged: 0 }
     }
 
     /// The store of an engine that was killed after it had committed this transaction. The caller
@@ -86,7 +85,7 @@ impl Cold {
             return Err(Foreign::Size(Kind::Models));
         }
         let lines = Lines::new(shelf, Models::new(models));
-        Ok(Self { chains, lines, line: buffer(), damaged: 0 })
+        Ok(Self { chains, lines, damaged: 0 })
     }
 
     /// Begins a transaction, see [`Image`].
@@ -122,14 +121,24 @@ impl Cold {
         self.chains.line_bytes(chain)
     }
 
-    /// The line is whole: the entry to keep in place of its chain.
-    pub fn keep(&mut self, chain: u32) -> u32 {
-        self.line.clear();
-        let short = self.line_bytes(chain) <= LINE_BYTES_MAX;
-        if !short || !self.chains.read_line(chain, &mut self.line) {
-            return chain;
+    /// The entry for a whole line: packed if that is possible, else in a chain. `None`, and
+    /// nothing has changed, when the store is full.
+    pub fn store(&mut self, line: &[u8]) -> Option<u32> {
+        if let Some(place) = self.lines.keep(line) {
+            return Some(place | SHELVED);
         }
-        let Some(place) = self.lines.keep(&self.line) else { return chain };
+        let chain = self.open()?;
+        if !self.append_line(chain, line) {
+            self.close(chain);
+            return None;
+        }
+        Some(chain)
+    }
+
+    /// The line of this chain is whole, and has been read: the entry to keep in place of it.
+    pub fn keep(&mut self, chain: u32, line: &[u8]) -> u32 {
+        assert_eq!(self.line_bytes(chain), line.len(), "another line");
+        let Some(place) = self.lines.keep(line) else { return chain };
         self.close(chain);
         place | SHELVED
     }
@@ -139,17 +148,7 @@ impl Cold {
     #[must_use]
     pub fn replace(&mut self, entry: u32, line: &[u8]) -> Option<u32> {
         assert!(!self.has_output(entry), "output would be forgotten");
-        let new = match self.lines.keep(line) {
-            Some(place) => place | SHELVED,
-            None => {
-                let chain = self.open()?;
-                if !self.append_line(chain, line) {
-                    self.close(chain);
-                    return None;
-                }
-                chain
-            }
-        };
+        let new = self.store(line)?;
         self.close(entry);
         Some(new)
     }
@@ -261,11 +260,6 @@ impl Cold {
         }
         Ok(side)
     }
-}
-
-/// Room for a line that is packed.
-fn buffer() -> Vec<u8> {
-    Vec::with_capacity(LINE_BYTES_MAX)
 }
 
 /// The place of an entry on the shelf; the others are chains.

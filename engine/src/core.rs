@@ -26,6 +26,7 @@ mod client;
 mod complete;
 mod conn;
 mod leave;
+mod line;
 mod mail;
 mod offer;
 mod order;

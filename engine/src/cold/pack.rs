@@ -7,22 +7,26 @@
 //! with the model's user and mailbox exchanged for the line's: homes and states hold their names.
 //! Numbers are kept as distances from their guess, texts without the ends that they share with it.
 
-use super::kind::Kind;
+use super::kind::{Kind, number, put_decimal};
 use super::model::Model;
 use super::shape::{Hole, NONE, between};
 
 /// The buffers of the work; nothing is kept in them.
 pub struct Packer {
+    /// As it stands in the line; of base64 the bytes.
     guess: Vec<u8>,
     short: Vec<u8>,
     /// Values of the line so far, by their places in it.
     seen: Vec<[usize; 2]>,
+    /// Which of them is the mailbox.
+    mailbox: Option<usize>,
 }
 
 impl Packer {
     pub fn new() -> Self {
         let buffer = || Vec::with_capacity(GUESS_BYTES_MAX);
-        Self { guess: buffer(), short: buffer(), seen: Vec::with_capacity(super::shape::HOLES_MAX) }
+        let seen = Vec::with_capacity(super::shape::HOLES_MAX);
+        Self { guess: buffer(), short: buffer(), seen, mailbox: None }
     }
 
     /// Appends the difference of `line`, which has the model's shape and these holes.
@@ -30,16 +34,22 @@ impl Packer {
         assert_eq!(model.holes.len(), holes.len(), "another shape");
         let flags = out.len();
         out.resize(flags + holes.len().div_ceil(8), 0);
-        self.seen.clear();
+        self.begin();
         for (index, hole) in holes.iter().enumerate() {
+            let kind = hole.kind();
             self.guess(model, index, line);
-            self.short.clear();
-            hole.kind().shorten(hole.of(line), &mut self.short);
-            if self.short != self.guess {
-                out[flags + index / 8] |= 1 << (index % 8);
-                put(hole.kind(), &self.guess, &self.short, out);
+            let mut value = hole.of(line);
+            if kind == Kind::Base64 {
+                self.short.clear();
+                kind.shorten(value, &mut self.short);
+                value = &self.short;
             }
-            self.seen.push([hole.at.into(), hole.end.into()]);
+            // Values of a kind that say the same are the same, so nothing is lost here.
+            if value != self.guess {
+                out[flags + index / 8] |= 1 << (index % 8);
+                put(kind, &self.guess, value, out);
+            }
+            self.see(model, index, [hole.at.into(), hole.end.into()]);
         }
     }
 
@@ -48,49 +58,62 @@ impl Packer {
     pub fn unpack(&mut self, model: Model<'_>, packed: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let (flags, mut rest) = packed.split_at_checked(model.holes.len().div_ceil(8))?;
         let start = out.len();
-        self.seen.clear();
+        self.begin();
         for (index, hole) in model.holes.iter().enumerate() {
             out.extend_from_slice(between(model.line, model.holes, index));
+            let (kind, at) = (hole.kind(), out.len() - start);
             self.guess(model, index, &out[start..]);
-            let kind = hole.kind();
-            if flags[index / 8] & 1 << (index % 8) != 0 {
+            let is_guessed = flags[index / 8] & 1 << (index % 8) == 0;
+            if !is_guessed {
                 self.short.clear();
                 take(kind, hole, &self.guess, &mut rest, &mut self.short)?;
-                std::mem::swap(&mut self.short, &mut self.guess);
             }
-            if out.len() - start + RESTORED_RATIO * self.guess.len() > UNPACKED_BYTES_MAX {
+            let value = if is_guessed { &self.guess } else { &self.short };
+            if at + RESTORED_RATIO * value.len() > UNPACKED_BYTES_MAX {
                 return None;
             }
-            let at = out.len() - start;
-            kind.restore(&self.guess, out);
-            self.seen.push([at, out.len() - start]);
+            match kind {
+                Kind::Hex | Kind::V4 | Kind::V6 if is_guessed => out.extend_from_slice(value),
+                _ => kind.restore(value, out),
+            }
+            self.see(model, index, [at, out.len() - start]);
         }
         out.extend_from_slice(between(model.line, model.holes, model.holes.len()));
         Some(())
     }
 
+    fn begin(&mut self) {
+        self.seen.clear();
+        self.mailbox = None;
+    }
+
+    /// The value of hole `index` is in the line, at this place.
+    fn see(&mut self, model: Model<'_>, index: usize, place: [usize; 2]) {
+        assert_eq!(self.seen.len(), index, "one after the other");
+        self.seen.push(place);
+        if self.mailbox.is_none() && model.holes[index].key(model.line) == b"mailbox" {
+            self.mailbox = Some(index);
+        }
+    }
+
     /// What hole `index` most likely holds, given the holes before it.
     fn guess(&mut self, model: Model<'_>, index: usize, line: &[u8]) {
         let hole = model.holes[index];
-        let kind = hole.kind();
-        self.guess.clear();
-        if hole.twin != NONE {
-            let [at, end] = self.seen[usize::from(hole.twin)];
-            return kind.shorten(&line[at..end], &mut self.guess);
-        }
-        if !matches!(kind, Kind::Text | Kind::Base64) || index == 0 {
-            return kind.shorten(hole.of(model.line), &mut self.guess);
-        }
         let value = |at: usize| &line[self.seen[at][0]..self.seen[at][1]];
-        let named = |hole: &Hole| hole.key(model.line) == b"mailbox";
-        let mailbox = model.holes[..index].iter().position(named);
-        let mailbox =
-            mailbox.map_or([&b""[..]; 2], |at| [model.holes[at].of(model.line), value(at)]);
-        let user = [model.holes[0].of(model.line), value(0)];
-        let words = [user, user.map(local), mailbox];
-        self.short.clear();
-        kind.shorten(hole.of(model.line), &mut self.short);
-        exchange(&self.short, &words, kind == Kind::Text, &mut self.guess);
+        let has_twin = hole.twin != NONE;
+        let mut text = if has_twin { value(hole.twin.into()) } else { hole.of(model.line) };
+        if hole.kind() == Kind::Base64 {
+            self.short.clear();
+            hole.kind().shorten(text, &mut self.short);
+            text = &self.short;
+        }
+        self.guess.clear();
+        if has_twin || index == 0 || !matches!(hole.kind(), Kind::Text | Kind::Base64) {
+            return self.guess.extend_from_slice(text);
+        }
+        let both = |at: usize| [model.holes[at].of(model.line), value(at)];
+        let words = [both(0), both(0).map(local), self.mailbox.map_or([&[]; 2], both)];
+        exchange(text, &words, hole.kind() == Kind::Text, &mut self.guess);
     }
 }
 
@@ -99,19 +122,29 @@ impl Packer {
 fn exchange(text: &[u8], words: &[[&[u8]; 2]], whole: bool, out: &mut Vec<u8>) {
     let is_letter = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
     let fits = |from: &[u8], at: usize| {
+        // Nearly all end here.
+        if from.first() != Some(&text[at]) || !text[at..].starts_with(from) {
+            return false;
+        }
         let inside = (at > 0 && is_letter(at - 1)) || is_letter(at + from.len());
-        !from.is_empty() && text[at..].starts_with(from) && !(whole && inside)
+        !(whole && inside)
     };
-    let mut at = 0;
+    let (mut copied, mut at) = (0, 0);
     while at < text.len() {
-        let word = words.iter().find(|[from, _]| fits(from, at));
-        let (from, to) = word.map_or((1, &text[at..=at]), |[from, to]| (from.len(), to));
-        if out.len() + to.len() > GUESS_BYTES_MAX {
+        let Some([from, to]) = words.iter().find(|[from, _]| fits(from, at)) else {
+            at += 1;
+            continue;
+        };
+        if out.len() + (at - copied) + to.len() > GUESS_BYTES_MAX {
             return;
         }
+        out.extend_from_slice(&text[copied..at]);
         out.extend_from_slice(to);
-        at += from;
+        at += from.len();
+        copied = at;
     }
+    let room = GUESS_BYTES_MAX - out.len();
+    out.extend_from_slice(&text[copied..][..room.min(text.len() - copied)]);
 }
 
 /// The part of a login name before its domain.
@@ -119,30 +152,32 @@ fn local(user: &[u8]) -> &[u8] {
     user.split(|byte| *byte == b'@').next().unwrap_or(user)
 }
 
-fn put(kind: Kind, guess: &[u8], short: &[u8], out: &mut Vec<u8>) {
+fn put(kind: Kind, guess: &[u8], value: &[u8], out: &mut Vec<u8>) {
     match kind {
-        Kind::Hex | Kind::V4 | Kind::V6 => out.extend_from_slice(short),
+        Kind::Hex | Kind::V4 | Kind::V6 => kind.shorten(value, out),
         Kind::Number => {
-            let distance = number(short).wrapping_sub(number(guess)).cast_signed();
+            let [guess, value] = [guess, value].map(|text| number(text).unwrap_or(0));
+            let distance = value.wrapping_sub(guess).cast_signed();
             put_number((distance << 1 ^ distance >> 63).cast_unsigned(), out);
         }
         Kind::Text | Kind::Base64 => {
-            let front = guess.iter().zip(short).take_while(|(one, two)| one == two).count();
-            let (guess, short) = (&guess[front..], &short[front..]);
-            let back = guess.iter().rev().zip(short.iter().rev());
+            let front = guess.iter().zip(value).take_while(|(one, two)| one == two).count();
+            let (guess, value) = (&guess[front..], &value[front..]);
+            let back = guess.iter().rev().zip(value.iter().rev());
             let back = back.take_while(|(one, two)| one == two).count();
             let ends = [front, back].map(|count| count.min(END_BYTES_MAX) as u8);
             out.push(ends[0] << 4 | ends[1]);
             for count in [front, back].into_iter().filter(|count| *count >= END_BYTES_MAX) {
                 put_number((count - END_BYTES_MAX) as u64, out);
             }
-            let middle = &short[..short.len() - back];
+            let middle = &value[..value.len() - back];
             put_number(middle.len() as u64, out);
             out.extend_from_slice(middle);
         }
     }
 }
 
+/// The other way; what becomes of it is [`Kind::restore`]'s to take.
 fn take(kind: Kind, hole: &Hole, guess: &[u8], from: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
     match kind {
         Kind::Hex => out.extend_from_slice(from.split_off(..usize::from(hole.end - hole.at) / 2)?),
@@ -151,8 +186,8 @@ fn take(kind: Kind, hole: &Hole, guess: &[u8], from: &mut &[u8], out: &mut Vec<u
         Kind::Number => {
             let folded = take_number(from)?;
             let distance = (folded >> 1).cast_signed() ^ -(folded & 1).cast_signed();
-            let value = number(guess).wrapping_add(distance.cast_unsigned());
-            out.extend_from_slice(&value.to_le_bytes());
+            let guess = number(guess).unwrap_or(0);
+            put_decimal(guess.wrapping_add(distance.cast_unsigned()), out);
         }
         Kind::Text | Kind::Base64 => {
             let ends = *from.split_off_first()?;
@@ -172,10 +207,6 @@ fn take(kind: Kind, hole: &Hole, guess: &[u8], from: &mut &[u8], out: &mut Vec<u
         }
     }
     Some(())
-}
-
-fn number(short: &[u8]) -> u64 {
-    short.try_into().map_or(0, u64::from_le_bytes)
 }
 
 /// Seven bits a byte, the lowest first; the upper bit is set while more follow.
@@ -203,7 +234,7 @@ fn take_number(from: &mut &[u8]) -> Option<u64> {
 const END_BYTES_MAX: usize = 15;
 /// A guess is cut here, on both ways in the same place.
 const GUESS_BYTES_MAX: usize = 2 * super::LINE_BYTES_MAX;
-/// No short form becomes longer than this many times itself, addresses of IPv6 included.
-const RESTORED_RATIO: usize = 3;
+/// No short form becomes longer than this many times itself: four bytes of an address, fifteen.
+const RESTORED_RATIO: usize = 4;
 /// A longer one is no line of ours. What is read is checked against the room before.
 const UNPACKED_BYTES_MAX: usize = 3 * super::LINE_BYTES_MAX;

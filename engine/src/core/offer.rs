@@ -5,9 +5,7 @@ use torpor_handoff::line::{HibernateLine, Modseq, modseq};
 use super::conn::{Stage, Word};
 use super::{Core, card};
 use crate::action::{Action, Actions};
-use crate::cold::BLOCK_BYTES;
 use crate::keepalive;
-use crate::limits::COLD_BLOCKS_PER_SLOT;
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::report::{Event as Said, Goodbye};
@@ -16,40 +14,10 @@ use crate::state::{Event, State};
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
 impl Core {
-    /// Bytes of the hibernate line; the piece ends at its LF, if that has come.
-    pub(super) fn feed_line(&mut self, conn: usize, piece: &[u8], out: &mut Actions) {
-        assert_eq!(self.conns[conn].stage, Stage::Line);
-        assert_eq!(self.conns[conn].slot, NIL);
-        if self.conns[conn].chain == NIL {
-            match self.cold_has_room(0).then(|| self.cold.open()).flatten() {
-                Some(chain) => self.conns[conn].chain = chain,
-                None => return self.refuse_full(conn, b"full: cold_blocks_max is reached", out),
-            }
-        }
-        let chain = self.conns[conn].chain;
-        let bytes = self.cold.line_bytes(chain) + piece.len();
-        if bytes > self.limits.line_bytes_max as usize {
-            return self.refuse(conn, b"Line is longer than line_bytes_max", out);
-        }
-        if !self.cold_has_room(piece.len()) || !self.cold.append_line(chain, piece) {
-            return self.refuse_full(conn, b"full: cold_blocks_max is reached", out);
-        }
-        if piece.ends_with(b"\n") {
-            let mut line = core::mem::take(&mut self.line);
-            line.clear();
-            match self.cold.read_line(chain, &mut line) {
-                true => self.offer(conn, &line, out),
-                false => self.refuse(conn, DAMAGED, out),
-            }
-            self.line = line;
-        }
-    }
-
     /// A whole line has come. Checks everything that can be checked before the client is ours.
-    fn offer(&mut self, conn: usize, line: &[u8], out: &mut Actions) {
-        assert!(line.ends_with(b"\n"), "half a line is offered");
-        assert_ne!(self.conns[conn].chain, NIL);
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
+    pub(super) fn offer(&mut self, conn: usize, whole: &[u8], out: &mut Actions) {
+        assert!(whole.ends_with(b"\n"), "half a line is offered");
+        let line = whole.strip_suffix(b"\n").unwrap_or(whole);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let parsed = match HibernateLine::parse(line) {
             Ok(parsed) => parsed,
@@ -82,7 +50,7 @@ impl Core {
         };
         self.conns[conn].passed = [None, None];
         self.conns[conn].slot = slot;
-        self.admit(conn, slot, &parsed, &passed);
+        self.admit(conn, slot, whole, &parsed, &passed);
         out.ring(Op::SeatClient { passed, slot });
         if parsed.notify_fd {
             self.conns[conn].stage = Stage::Notify;
@@ -105,21 +73,31 @@ impl Core {
         })
     }
 
-    /// Fills the record of a client that is offered.
-    fn admit(&mut self, conn: usize, slot: u32, parsed: &HibernateLine<'_>, passed: &Passed) {
+    /// Fills the record of a client that is offered with this line.
+    fn admit(
+        &mut self,
+        conn: usize,
+        slot: u32,
+        line: &[u8],
+        parsed: &HibernateLine<'_>,
+        passed: &Passed,
+    ) {
         assert_eq!(self.conns[conn].slot, slot);
         self.turn(slot, Event::Offer);
-        let chain = core::mem::replace(&mut self.conns[conn].chain, NIL);
+        let cold = match core::mem::replace(&mut self.conns[conn].chain, NIL) {
+            NIL => self.cold.store(line).expect("there was room for a chain"),
+            chain => self.cold.keep(chain, line),
+        };
         let secs = parsed.idle_notify_interval_secs.min(u32::from(u16::MAX)) as u16;
         let mut user = core::mem::take(&mut self.text);
         user.clear();
         torpor_handoff::line::unescape_into(&mut user, parsed.username);
         let generation = self.conns[conn].generation;
         let record = &mut self.slots[slot];
-        assert!(record.cold == NIL && chain != NIL);
+        assert!(record.cold == NIL && cold != NIL);
         assert!(record.is_joined());
         record.bind(conn as u32, generation);
-        record.cold = self.cold.keep(chain);
+        record.cold = cold;
         record.started_us = self.now.wall_us;
         record.user_hash = card::hash(parsed.username) as u32;
         record.keepalive_secs = secs;
@@ -256,23 +234,6 @@ impl Core {
             self.close_client(slot, out);
         }
     }
-
-    /// Refusing is always safe; dropping never is.
-    fn refuse_full(&mut self, conn: usize, reason: &[u8], out: &mut Actions) {
-        assert_eq!(self.conns[conn].slot, NIL, "there was room");
-        assert!(reason.starts_with(b"full"));
-        self.counters.refused_full += 1;
-        self.refuse(conn, reason, out);
-    }
-
-    /// Every client may come to need blocks of its own for input and output; what is promised to
-    /// those who are here is not given to newcomers.
-    pub(super) fn cold_has_room(&self, bytes: usize) -> bool {
-        assert!(bytes <= self.limits.line_bytes_max as usize);
-        assert!(self.cold.used() <= self.limits.cold_blocks_max);
-        let promised = (self.slots.used() as usize + 1) * COLD_BLOCKS_PER_SLOT as usize;
-        self.cold.has_room(bytes + promised * BLOCK_BYTES)
-    }
 }
 
 /// The descriptor must be a connected stream, and the very one that the line speaks of.
@@ -289,5 +250,3 @@ fn check_client(parsed: &HibernateLine<'_>, passed: &Passed) -> Result<(), &'sta
     });
     if matches { Ok(()) } else { Err(b"peer_ino does not name the IMAP client fd received") }
 }
-
-const DAMAGED: &[u8] = b"The line was damaged in the cold store";
