@@ -35,6 +35,12 @@ impl Lobby {
         Passed { lobby, kind, dev_major, dev_minor, inode }
     }
 
+    /// Takes in what was accepted on our own UNIX socket, of which nothing has to be asked.
+    pub fn enter_accepted(&mut self, connection: OwnedFd) -> Passed {
+        let lobby = self.waiting.insert(connection) as u32;
+        Passed { lobby, kind: PassedKind::Unix, dev_major: 0, dev_minor: 0, inode: 0 }
+    }
+
     /// Gives it to whom the core has chosen.
     pub fn leave(&mut self, passed: Passed) -> OwnedFd {
         let descriptor = self.waiting.try_remove(passed.lobby as usize);
@@ -63,10 +69,9 @@ fn kind(fd: BorrowedFd, mode: SFlag) -> PassedKind {
     }
 }
 
-/// Only a connected stream can be a client.
+/// Only a connected stream can be a client. A listening one has no peer (ENOTCONN).
 fn socket_kind(fd: BorrowedFd) -> nix::Result<PassedKind> {
-    let stream = getsockopt(&fd, sockopt::SockType)? == SockType::Stream;
-    if !stream || getsockopt(&fd, sockopt::AcceptConn)? {
+    if getsockopt(&fd, sockopt::SockType)? != SockType::Stream {
         return Ok(PassedKind::Other);
     }
     let address: SockaddrStorage = getpeername(fd.as_raw_fd())?;

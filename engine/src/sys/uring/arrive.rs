@@ -63,7 +63,7 @@ impl KernelRing {
         match peer(&connection) {
             Ok(peer) => {
                 (completion.result, completion.peer) = (0, peer);
-                completion.passed[0] = Some(self.lobby.enter(connection));
+                completion.passed[0] = Some(self.lobby.enter_accepted(connection));
             }
             Err(error) => completion.result = -error.raw_os_error().unwrap_or(libc::EIO),
         }
