@@ -6,10 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use torpor_engine::report::Event;
@@ -102,8 +102,11 @@ impl Anvil {
                 Err(RecvTimeoutError::Timeout) => line.check()?,
                 Err(RecvTimeoutError::Disconnected) => return line.flush(),
             }
-            if self.papers.is_empty() || line.is_long() {
+            if line.is_long() {
                 line.flush()?;
+            } else if self.papers.is_empty() {
+                line.flush()?;
+                thread::sleep(GATHER);
             }
             if let Walk::At(cursor) = walk
                 && asked.elapsed() > PAGE_TIMEOUT
@@ -127,14 +130,15 @@ impl Anvil {
     /// Lets a second of events pass; they will be in the next walk. `false`: the desk has ended.
     fn rest(&self) -> bool {
         let until = Instant::now() + REST;
-        loop {
-            match self.papers.recv_deadline(until) {
+        while Instant::now() < until {
+            match self.papers.try_recv() {
                 Ok(Paper::Note(note)) => self.pool.recycle(note),
                 Ok(Paper::Page(..)) => {}
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => thread::sleep(GATHER),
+                Err(TryRecvError::Disconnected) => return false,
             }
         }
+        true
     }
 }
 
@@ -209,6 +213,9 @@ impl Line {
 
 /// Between two looks whether anvil is still there.
 const PATROL: Duration = Duration::from_secs(1);
+/// Events of so long are taken up at once: to be woken for each costs more than to write it, the
+/// engine thread as well. Much less than the channel has room for.
+const GATHER: Duration = Duration::from_millis(5);
 /// Before anvil is tried again.
 const REST: Duration = Duration::from_secs(1);
 /// Anvil of 2.4 greets as soon as it accepts.

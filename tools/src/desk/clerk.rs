@@ -1,8 +1,8 @@
 //! The clerk: renders what the engine said. Its thread may take its time.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::{self, Builder, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 
@@ -13,9 +13,12 @@ use crate::log::{Said, say};
 /// Starts the clerk; it ends when the desk is gone and its last note is written.
 pub fn start_clerk(notes: Receiver<Note>, pool: NotePool) -> io::Result<JoinHandle<()>> {
     Builder::new().name("torpor-clerk".into()).spawn(move || {
-        for note in notes {
+        for note in &notes {
             say(&said(&note));
             pool.recycle(note);
+            if notes.is_empty() {
+                thread::sleep(GATHER);
+            }
         }
     })
 }
@@ -31,3 +34,7 @@ fn said(note: &Note) -> Said {
         text: String::from_utf8_lossy(note.text()).trim_end().to_owned(),
     }
 }
+
+/// Events of so long are written in a row, so that the engine thread need not wake this one for
+/// each. The channel has room for a hundred times as many as come in the fastest of storms.
+const GATHER: Duration = Duration::from_millis(1);
