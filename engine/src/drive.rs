@@ -19,6 +19,8 @@ pub trait Handoff {
     type Descriptor;
     /// Takes a client. Never refuses: the core keeps within `handoffs_in_flight_max`.
     fn send(&mut self, wake: Wake<Self::Descriptor>);
+    /// All clients of this step were sent.
+    fn flush(&mut self) {}
     /// The next handoff that has ended.
     fn returned(&mut self) -> Option<Returned<Self::Descriptor>>;
     /// The next worker that has ended after it took a client. One that is told has had its reply
@@ -182,6 +184,7 @@ where
                 Action::Stopped => self.stopped = true,
             }
         }
+        handoff.flush();
         Ok(())
     }
 }

@@ -21,8 +21,8 @@
 //!   drives the same one.
 //! * [`keep`]: what is left of a conversation when its process is killed.
 //! * `bell`: how the threads wake each other.
-//! * `talk`, `desk`, [`thread`]: sockets, epoll set and thread around it. They hold no rule of
-//!   their own but this one: read until nothing is left before time or death is reported.
+//! * `talk`, `set`, `desk`, [`thread`]: sockets, epoll set and thread around it. They hold no rule
+//!   of their own but this one: read until nothing is left before time or death is reported.
 //! * `workers`: those that took a client, until their processes end.
 //! * [`sys`]: descriptors that travel; the only `unsafe` code here.
 //!
@@ -38,6 +38,7 @@ pub mod master;
 pub mod message;
 mod outcome;
 pub mod queue;
+mod set;
 pub mod sys;
 mod talk;
 pub mod thread;

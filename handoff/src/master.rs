@@ -121,6 +121,13 @@ impl Conversation {
         self.deadline_ms
     }
 
+    /// True exactly when the worker's death would end the conversation: it has said no, or nothing,
+    /// and its descriptors may still be open.
+    pub fn awaits_death(&self) -> bool {
+        let is_leaving = matches!(self.state, State::Refusing | State::HungUp);
+        is_leaving && self.has_pidfd && !self.is_dead
+    }
+
     /// The worker's text, if it has refused; at most 256 bytes as they came.
     pub fn reason(&self) -> &[u8] {
         match parse_reply(&self.inbox) {

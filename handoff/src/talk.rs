@@ -36,8 +36,21 @@ pub(crate) struct Talk {
     pub(crate) worker: Option<OwnedFd>,
     /// When to look again, after a failure of our own that no event will announce the end of.
     pub(crate) retry_ms: Option<u64>,
+    /// True exactly when the socket had no room, and nobody waits for any yet.
+    pub(crate) is_full: bool,
+    /// True exactly when the end of the worker's process is waited for.
+    pub(crate) is_watched: bool,
     /// True exactly when its place keeps it: what the worker says stays in the socket.
     is_kept: bool,
+}
+
+/// How far a socket is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// It has nothing more: what comes later is told anew. An end that is there already is not.
+    Short,
+    /// It says itself that it has nothing more, or that it has ended.
+    End,
 }
 
 /// A client that could not even begin its way.
@@ -52,14 +65,7 @@ impl Talk {
         }
         let mut conversation = Conversation::new(now_ms, &way.timeouts, wake.parcel.len());
         match connected(&way.path) {
-            Ok(socket) => Ok(Self {
-                conversation,
-                wake,
-                socket,
-                worker: None,
-                retry_ms: None,
-                is_kept: false,
-            }),
+            Ok(socket) => Ok(Self::new(wake, conversation, socket, None)),
             Err(errno) => {
                 let step = conversation.on(Event::ConnectFailed(errno as i32), now_ms);
                 let Step::Finish(outcome) = step else { panic!("no way on without a socket") };
@@ -83,7 +89,17 @@ impl Talk {
         // Half a request ends here. A worker that has hung up has heard all that it will.
         let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
         peek_from_start(socket.as_fd()).expect("a socket of AF_UNIX has this option");
-        Ok(Self { conversation, wake, socket, worker, retry_ms: None, is_kept: true })
+        Ok(Self { is_kept: true, ..Self::new(wake, conversation, socket, worker) })
+    }
+
+    fn new(
+        wake: Wake<OwnedFd>,
+        conversation: Conversation,
+        socket: OwnedFd,
+        worker: Option<OwnedFd>,
+    ) -> Self {
+        let (is_full, is_watched, is_kept) = (false, false, false);
+        Self { conversation, wake, socket, worker, retry_ms: None, is_full, is_watched, is_kept }
     }
 
     /// Tells an event and does what follows from it, until there is nothing to do. Some when the
@@ -107,7 +123,10 @@ impl Talk {
             step = match sent {
                 Ok(count) => self.conversation.on(Event::Sent { count }, now_ms),
                 Err(Errno::EINTR) => step,
-                Err(Errno::EAGAIN) => return None,
+                Err(Errno::EAGAIN) => {
+                    self.is_full = true;
+                    return None;
+                }
                 Err(errno) => {
                     self.retry_ms = Some(now_ms + RETRY_MS);
                     self.conversation.on(Event::SendFailed(errno as i32), now_ms)
@@ -116,11 +135,9 @@ impl Talk {
         }
     }
 
-    /// Reads until there is nothing left. Some when the conversation is over. The flag is true
-    /// when a pidfd came that has to be watched.
-    pub(crate) fn read(&mut self, way: &Way, now_ms: u64) -> (Option<Outcome>, bool) {
+    /// Reads until there is nothing left. Some when the conversation is over.
+    pub(crate) fn read(&mut self, way: &Way, now_ms: u64, until: Until) -> Option<Outcome> {
         let mut buffer = [0; READ_BYTES];
-        let had_worker = self.worker.is_some();
         loop {
             let event = match self.hear(&mut buffer) {
                 Ok(0) => Event::Eof,
@@ -128,18 +145,26 @@ impl Talk {
                     Event::Received { bytes: &buffer[..count], has_pidfd: self.worker.is_some() }
                 }
                 Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => return (None, !had_worker && self.worker.is_some()),
-                Err(errno) => Event::ReceiveFailed(errno as i32),
+                Err(Errno::EAGAIN) => return None,
+                Err(errno) => {
+                    self.retry_ms = Some(now_ms + RETRY_MS);
+                    Event::ReceiveFailed(errno as i32)
+                }
             };
-            let is_last = matches!(event, Event::Eof | Event::ReceiveFailed(_));
-            if let Event::ReceiveFailed(_) = event {
-                self.retry_ms = Some(now_ms + RETRY_MS);
-            }
+            let is_last = match event {
+                Event::Received { bytes, .. } => until == Until::Short && bytes.len() < READ_BYTES,
+                _ => true,
+            };
             let outcome = self.on(event, way, now_ms);
             if outcome.is_some() || is_last {
-                return (outcome, !had_worker && self.worker.is_some());
+                return outcome;
             }
         }
+    }
+
+    /// True exactly when the end of the worker's process is the next to be waited for.
+    pub(crate) fn awaits_death(&self) -> bool {
+        !self.is_watched && self.conversation.awaits_death()
     }
 
     /// What comes next; an answer is left where it is, for an heir.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  engine thread                      handoff thread
-//!    send ──── wakes, bell ───────────► Desk ◄──── epoll ────► imap-master, workers
+//!    send, flush ── wakes, bell ──────► Desk ◄──── epoll ────► imap-master, workers
 //!    returned ◄── returns, doorbell ─────┘
 //! ```
 //! Neither side ever blocks on the other: both channels hold as many as may be in flight, and
@@ -17,7 +17,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::bell::announce;
+use crate::bell::{Bell as _, announce};
 use crate::desk::{Channels, Desk};
 use crate::keep::Keep;
 use crate::master::Timeouts;
@@ -48,6 +48,8 @@ pub struct Handoff {
     exits: Receiver<Exited>,
     bell: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
+    /// True exactly when wakes were put out since the bell was rung.
+    has_sent: bool,
     /// Wakes whose replies were not fetched.
     in_flight: u32,
     in_flight_max: u32,
@@ -87,22 +89,40 @@ impl Handoff {
         let desk = Desk::new(way, room, workers, Arc::clone(&bell), channels, doorbell)?;
         let thread = Builder::new().name("torpor-handoff".into()).spawn(move || desk.run())?;
         let (wakes, thread) = (Some(wakes), Some(thread));
-        let (in_flight, kept) = (0, Vec::with_capacity(room));
-        Ok(Self { wakes, returns, exits, bell, thread, in_flight, in_flight_max, keep, kept })
+        Ok(Self {
+            wakes,
+            returns,
+            exits,
+            bell,
+            thread,
+            has_sent: false,
+            in_flight: 0,
+            in_flight_max,
+            keep,
+            kept: Vec::with_capacity(room),
+        })
     }
 
-    /// Gives a client to the thread. It comes back if as many are in flight as may be, or if the
-    /// thread has ended.
+    /// Gives a client to the thread, with the next [`Handoff::flush`]. It comes back if as many are
+    /// in flight as may be, or if the thread has ended.
     pub fn send(&mut self, wake: Wake<OwnedFd>) -> Result<(), Wake<OwnedFd>> {
         let Some(wakes) = self.wakes.as_ref().filter(|_| self.in_flight < self.in_flight_max)
         else {
             return Err(wake);
         };
-        let sent = announce(&*self.bell, || wakes.try_send(wake));
-        sent.map_err(crossbeam_channel::TrySendError::into_inner)?;
+        wakes.try_send(wake).map_err(crossbeam_channel::TrySendError::into_inner)?;
+        self.has_sent = true;
         self.in_flight += 1;
         assert!(self.in_flight <= self.in_flight_max);
         Ok(())
+    }
+
+    /// Wakes the thread up for what was sent. Once for many: a thread that is woken at the first of
+    /// them would have to be woken again for the next.
+    pub fn flush(&mut self) {
+        if std::mem::take(&mut self.has_sent) {
+            self.bell.ring();
+        }
     }
 
     /// The next reply.

@@ -244,6 +244,7 @@ fn a_long_line_is_finished_in_pieces() {
             client: client.into(),
         };
         ground.handoff.send(wake).map_err(drop).unwrap();
+        ground.handoff.flush();
         let returned = ground.reply();
         assert_eq!(returned.reply.outcome, Outcome::Taken);
         expect_cut(returned, mine);

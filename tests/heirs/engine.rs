@@ -78,6 +78,7 @@ pub fn run(order: &Order) {
     let (slot, generation, session, place) = (0, 1, u64::from(parent_id()), 0);
     let wake = Wake { slot, generation, session, place, attempt, is_resumed, parcel, client };
     handoff.send(wake).expect("there is room");
+    handoff.flush();
     let returned = loop {
         let mut rung = [PollFd::new(doorbell.as_fd(), PollFlags::POLLIN)];
         poll(&mut rung, PollTimeout::NONE).expect("poll");

@@ -101,6 +101,7 @@ impl Ground {
             client: client.into(),
         };
         self.handoff.send(wake).map_err(drop).expect("there is room");
+        self.handoff.flush();
         mine
     }
 

@@ -48,6 +48,10 @@ impl Handoff for HandoffThread {
         self.0.exited()
     }
 
+    fn flush(&mut self) {
+        self.0.flush();
+    }
+
     fn applied(&mut self) {
         self.0.applied();
     }
