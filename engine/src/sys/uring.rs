@@ -178,6 +178,7 @@ impl Ring for KernelRing {
             self.uring.submitter().register_enable_rings()?;
             self.enabled = true;
         }
+        self.clients.rest();
         let entered = match if self.done.is_empty() { wait_ms } else { Some(0) } {
             None => self.uring.submit_and_wait(1),
             Some(0) => self.uring.submit(),
