@@ -54,6 +54,7 @@ use crate::sends::Sends;
 use crate::slots::Slots;
 use crate::state::{Event, State};
 use crate::token::{Kind, Token};
+use crate::watch::INOTIFY;
 use crate::wheel::Wheel;
 
 use accept::Accept;
@@ -123,7 +124,7 @@ impl Core {
         assert!(self.reviving.is_none(), "nobody comes in before those who were here");
         assert_eq!(self.accept, Accept::Off, "started once");
         self.arm_accept(out);
-        out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, 0) });
+        out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, INOTIFY) });
         out.ring(Op::ReadItems { token: Token::new(Kind::Items, 0, 0) });
         out.ring(Op::ReadDoorbell { token: Token::new(Kind::Doorbell, 0, 0) });
     }
@@ -139,6 +140,9 @@ impl Core {
         }
         for adopted in inbox.adopted.drain(..) {
             self.adopted(adopted, out);
+        }
+        for event in inbox.watched.drain(..) {
+            self.watch_event(event);
         }
         for reply in inbox.replies.drain(..) {
             self.reply(reply, out);
@@ -176,7 +180,8 @@ impl Core {
         let sweep = sweeping.then_some(self.sweep_ms);
         let rest = self.queue.next_rest_ms();
         let pause = (!self.queue.is_empty()).then(|| self.window.resumes_ms()).flatten();
-        [self.wheel.next_ms(), sweep, rest, pause].into_iter().flatten().min()
+        let ripe = self.mailboxes.next_ripe_ms(self.now.mono_ms, self.debounce());
+        [self.wheel.next_ms(), sweep, rest, pause, ripe].into_iter().flatten().min()
     }
 
     /// Counts and gauges.

@@ -12,7 +12,7 @@ use crate::command::{Answer, Command};
 use crate::core::{Core, Now};
 use crate::report::{Counters, Report};
 use crate::ring::{COMMANDS_MAX, Completion, EXITED_MAX, Inbox, Op, Ring};
-use crate::watch::{Adopted, Adoption, WatchOrder};
+use crate::watch::{Adopted, Adoption, WatchEvent, WatchOrder};
 
 /// The handoff thread, or the simulated one.
 pub trait Handoff {
@@ -37,6 +37,10 @@ pub trait Watcher {
     fn order(&mut self, order: WatchOrder, notify: Option<Self::Descriptor>);
     /// The next reply; a descriptor that could not be adopted comes back with it.
     fn adopted(&mut self) -> Option<(Adopted, Option<Self::Descriptor>)>;
+    /// The next change that it has seen itself, where the kernel tells of none.
+    fn watched(&mut self) -> Option<WatchEvent> {
+        None
+    }
 }
 
 /// Log, metrics and operators: everything that must never hold the engine up.
@@ -104,6 +108,9 @@ where
             self.actions.clear();
         }
         self.core.start(&mut self.actions);
+        if self.ring.has_marks() {
+            self.core.hear_marks(&mut self.actions);
+        }
         self.act()
     }
 
@@ -151,12 +158,18 @@ where
             }
             self.inbox.adopted.push(adopted);
         }
+        while self.inbox.watched.len() < self.inbox.watched.capacity()
+            && let Some(event) = self.watcher.watched()
+        {
+            self.inbox.watched.push(event);
+        }
         while self.inbox.commands.len() < COMMANDS_MAX
             && let Some(command) = self.desk.command()
         {
             self.inbox.commands.push(command);
         }
         self.behind = self.inbox.adopted.len() == self.inbox.adopted.capacity()
+            || self.inbox.watched.len() == self.inbox.watched.capacity()
             || self.inbox.replies.len() == self.inbox.replies.capacity()
             || self.inbox.exited.len() == EXITED_MAX
             || self.inbox.commands.len() == COMMANDS_MAX;

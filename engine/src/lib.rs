@@ -34,6 +34,7 @@ pub mod slots;
 pub mod awake;
 pub mod idle;
 pub mod keepalive;
+pub mod marks;
 pub mod watch;
 pub mod wheel;
 

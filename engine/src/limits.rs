@@ -7,6 +7,7 @@
 use torpor_handoff::line::Modseq;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::mailboxes::Debounce;
 use crate::ring::{BATCH_MAX, ITEMS_MAX, Peer};
 
 /// Bounds that memory is reserved from.
@@ -56,6 +57,8 @@ pub struct Knobs {
     pub doze_ms: u64,
     /// A mailbox changed at most this long before hibernation is taken for changed.
     pub late_change_ms: u64,
+    /// How long changes of a mailbox are gathered before its sleepers wake.
+    pub debounce: Debounce,
     /// Sessions that a worker would not restore as they were stay with theirs.
     pub keep_awake: KeepAwake,
     /// Uids that may hibernate clients; empty: whomever the socket's mode lets in.
@@ -115,6 +118,7 @@ impl Default for Knobs {
             retry_ms_max: 10_000,
             doze_ms: 30_000,
             late_change_ms: 600,
+            debounce: Debounce { window_ms: 1, delay_ms_max: 1000 },
             keep_awake: KeepAwake::default(),
             peer_uids: Vec::new(),
             peer_gids: Vec::new(),
@@ -187,11 +191,14 @@ impl Knobs {
 
     /// Compares the times with each other; the first that cannot work is named.
     pub fn check(&self) -> Result<(), LimitError> {
+        let debounce = self.debounce;
         let rules = [
             ("workers_max", u64::from(self.workers_max), 1, 1 << 20, "1 to 1,048,576 workers"),
             ("conn_timeout_ms", self.conn_timeout_ms, 100, 3_600_000, "0.1 s to 1 h"),
             ("retry_ms_min", self.retry_ms_min, 1, self.retry_ms_max, "1 to retry_ms_max"),
             ("doze_secs", self.doze_ms / 1000, 0, 86_400, "0 to a day"),
+            ("debounce_ms", debounce.window_ms, 0, debounce.delay_ms_max, "0 to debounce_ms_max"),
+            ("debounce_ms_max", debounce.delay_ms_max, 0, 60_000, "at most a minute"),
             ("retry_ms_max", self.retry_ms_max, 1, 3_600_000, "at most 1 h"),
             (
                 "late_change_ms",

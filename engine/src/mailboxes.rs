@@ -1,14 +1,21 @@
 //! Who sleeps on which mailbox: one entry a mailbox, however many sleep on it.
 //!
 //! A mailbox is the set of watches that its sleepers' adoptions brought (Maildir: new and cur). Its
-//! sleepers are linked through their records. A change empties the list: each is owed one wake, and
-//! the worker looks at the mailbox anew.
+//! sleepers are linked through their records. A change empties the list, at once or when it has
+//! been quiet for a while (`mailboxes/stir.rs`): each is owed one wake, and the worker looks at the
+//! mailbox anew.
+
+mod stir;
+
+pub use stir::{Changed, Debounce, Source};
 
 use crate::near::Near;
 use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::slots::Slots;
 use crate::watch::WATCHES_PER_NOTIFY_MAX;
+
+use stir::{List, Words};
 
 /// All mailboxes that somebody sleeps on.
 pub struct Mailboxes {
@@ -19,9 +26,12 @@ pub struct Mailboxes {
     free: u32,
     by_watch: Near,
     count: usize,
-    /// Mailboxes whose sleepers are owed a wake and still linked, first and last.
-    changed: u32,
-    changed_last: u32,
+    /// Mailboxes whose sleepers are owed a wake and still linked.
+    changed: List,
+    /// Mailboxes that have just changed and may do so again.
+    stirred: List,
+    /// Since when, by node. Zero pages until they are used.
+    windows: Vec<Words>,
 }
 
 /// A mailbox, or two more watches of one: most have two.
@@ -33,7 +43,7 @@ struct Node {
     first: u32,
     /// Node with further watches.
     more: u32,
-    /// Next changed mailbox, [`UNCHANGED`], or what else the node is.
+    /// Next mailbox of its list, [`UNCHANGED`], or what else the node is.
     next: u32,
 }
 
@@ -50,8 +60,9 @@ impl Mailboxes {
             free: NIL,
             by_watch: Near::new(WATCHES_PER_NODE * nodes_max),
             count: 0,
-            changed: NIL,
-            changed_last: NIL,
+            changed: List::EMPTY,
+            stirred: List::EMPTY,
+            windows: vec![[0; 2]; nodes_max],
         }
     }
 
@@ -111,60 +122,8 @@ impl Mailboxes {
         self.owner(wd).is_some()
     }
 
-    /// Something happened under this watch. `false` when nobody sleeps on it.
-    pub fn mark_changed(&mut self, wd: i32) -> bool {
-        let owner = self.owner(wd);
-        owner.into_iter().for_each(|mailbox| self.mark(mailbox));
-        owner.is_some()
-    }
-
-    /// Events were lost: every mailbox counts as changed.
-    pub fn mark_all_changed(&mut self) {
-        for node in 0..self.nodes.len() as u32 {
-            if !matches!(self.nodes[node as usize].next, FURTHER | FREE) {
-                self.mark(node);
-            }
-        }
-    }
-
-    /// The next sleeper of a changed mailbox. The caller makes it leave. When a changed mailbox
-    /// has no sleeper left, its watches come instead, to be released.
-    pub fn next_changed(&mut self) -> Option<Changed> {
-        let mailbox = self.changed;
-        if mailbox == NIL {
-            return None;
-        }
-        let entry = &mut self.nodes[mailbox as usize];
-        if entry.first != NIL {
-            return Some(Changed::Sleeper(entry.first));
-        }
-        self.changed = core::mem::replace(&mut entry.next, UNCHANGED);
-        if self.changed == NIL {
-            self.changed_last = NIL;
-        }
-        Some(Changed::Empty(self.drop_mailbox(mailbox)))
-    }
-
     pub fn count(&self) -> usize {
         self.count
-    }
-
-    /// True exactly when somebody is owed a wake and not queued yet.
-    pub fn has_changed(&self) -> bool {
-        self.changed != NIL
-    }
-
-    fn mark(&mut self, mailbox: u32) {
-        let entry = &mut self.nodes[mailbox as usize];
-        if entry.next != UNCHANGED {
-            return;
-        }
-        entry.next = NIL;
-        match self.changed_last {
-            NIL => self.changed = mailbox,
-            last => self.nodes[last as usize].next = mailbox,
-        }
-        self.changed_last = mailbox;
     }
 
     /// The mailbox with this watch.
@@ -252,15 +211,6 @@ fn number_of(nodes: &[Node]) -> impl Fn(u32) -> i32 {
         let place = place as usize;
         nodes[place / WATCHES_PER_NODE].wds[place % WATCHES_PER_NODE]
     }
-}
-
-/// What is to be done about a changed mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// Wake this one.
-    Sleeper(u32),
-    /// Release these.
-    Empty(Wds),
 }
 
 /// Watches that one mailbox gathers at most: adoptions may name overlapping sets.

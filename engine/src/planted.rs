@@ -50,6 +50,8 @@ pub enum Bug {
     PartialForgotten,
     /// A mailbox is left by one and forgotten by all.
     MailboxForgotten,
+    /// The window of a mailbox that changed ends, and nobody is woken.
+    WindowForgotten,
     /// Accept is not armed again after it has ended.
     AcceptForgotten,
     /// The shared inotify instance is not read again after a read has ended.
@@ -103,7 +105,7 @@ pub enum Bug {
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake: all but
     /// [`Bug::QueueInverted`], [`Bug::ExitForgotten`] and [`Bug::CRASH`].
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
         Self::HandedBeforeJoin,
@@ -126,6 +128,7 @@ impl Bug {
         Self::ArmedTooEarly,
         Self::PartialForgotten,
         Self::MailboxForgotten,
+        Self::WindowForgotten,
         Self::AcceptForgotten,
         Self::WatchReadForgotten,
         Self::CancelSharesToken,

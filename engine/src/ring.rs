@@ -11,7 +11,7 @@ use torpor_handoff::message::{Exited, Reply};
 use crate::command::Command;
 use crate::report::Counters;
 use crate::token::Token;
-use crate::watch::{Adopted, WATCHES_PER_NOTIFY_MAX};
+use crate::watch::{Adopted, WATCHES_PER_NOTIFY_MAX, WatchEvent};
 
 /// A range of the byte arena that travels with a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct Peer {
 pub enum Op {
     /// Multishot accept on the hibernate socket; each connection waits in the lobby.
     Accept { token: Token },
-    /// Multishot read of the shared inotify instance.
+    /// Multishot read of the shared inotify instance, or of the marks, as the token's index says.
     ReadWatch { token: Token },
     /// Multishot read of the doorbell.
     ReadDoorbell { token: Token },
@@ -169,6 +169,8 @@ pub struct Inbox {
     pub exited: Vec<Exited>,
     /// Replies of the watcher.
     pub adopted: Vec<Adopted>,
+    /// What else the watcher has seen.
+    pub watched: Vec<WatchEvent>,
     /// Orders of the operator.
     pub commands: Vec<Command>,
 }
@@ -183,6 +185,7 @@ impl Inbox {
             replies: Vec::with_capacity(replies_max),
             exited: Vec::with_capacity(EXITED_MAX),
             adopted: Vec::with_capacity(BATCH_MAX),
+            watched: Vec::with_capacity(BATCH_MAX),
             commands: Vec::with_capacity(COMMANDS_MAX),
         }
     }
@@ -203,6 +206,7 @@ impl Inbox {
         self.replies.clear();
         self.exited.clear();
         self.adopted.clear();
+        self.watched.clear();
         self.commands.clear();
     }
 }
@@ -244,6 +248,11 @@ pub trait Ring {
 
     /// Takes a kept notify descriptor out; nothing may be in flight on it.
     fn unseat_notify(&mut self, slot: u32) -> Self::Descriptor;
+
+    /// True when it has marks to read of, beside the shared inotify instance.
+    fn has_marks(&self) -> bool {
+        false
+    }
 
     /// Writes what this ring counts, and the core knows nothing of.
     fn count(&self, _counters: &mut Counters) {}

@@ -1,8 +1,9 @@
 //! Mailbox watches: which sleepers wait for which directories.
 //!
-//! A notify descriptor is *adopted* by the watcher (see `sys/watcher.rs`): its directories go on
-//! one shared inotify instance and the descriptor is closed. What comes back is [`Adopted`]; what
-//! the kernel then says of the shared instance is read here.
+//! A notify descriptor is *adopted* by the watcher (see `watcher.rs`): its directories go on one
+//! shared inotify instance, or are known to lie below a fanotify mark, and the descriptor is
+//! closed. What comes back is [`Adopted`], with a number for each directory. What the kernel then
+//! says is read here (inotify) and in `marks.rs` (fanotify), and names the same numbers.
 
 use inotify::EventMask as WatchMask;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -36,7 +37,7 @@ pub struct Adopted {
 /// How an adoption ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adoption {
-    /// On the shared instance under these watch numbers (-1: none); the descriptor is closed.
+    /// Heard under these numbers (-1: none) from now on; the descriptor is closed.
     /// `changed`: something happened between the worker's last look and now.
     Shared { wds: [i32; WATCHES_PER_NOTIFY_MAX], changed: bool },
     /// Could not be adopted (no permission, foreign filesystem, not an inotify instance): the
@@ -44,13 +45,18 @@ pub enum Adoption {
     Kept,
 }
 
-/// One event of the shared inotify instance.
+/// What has happened to a directory or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchEvent {
-    /// The watch, -1 for an overflow.
+    /// Its number; -1 for an overflow of the inotify instance, [`MARKS_LOST`] for one of the marks.
     pub wd: i32,
-    /// Bits of inotify(7).
+    /// Bits of inotify(7), of which fanotify has the same.
     pub mask: u32,
+}
+
+/// True for the number of what lies below a fanotify mark: those of inotify are below it.
+pub fn is_marked(wd: i32) -> bool {
+    wd >= MARKED_MIN
 }
 
 impl WatchEvent {
@@ -93,6 +99,14 @@ struct Header {
 
 /// A request of the engine with the descriptor it is about, as the watcher thread takes it.
 pub type WatchJob<D> = (WatchOrder, Option<D>);
+
+/// Numbers from here on are made of file handles; the kernel gives those below one after the other.
+pub const MARKED_MIN: i32 = 1 << 30;
+/// In place of a number: events of the marks were lost.
+pub const MARKS_LOST: i32 = -2;
+/// Place of the read of the shared inotify instance in its token, and of that of the marks.
+pub const INOTIFY: u32 = 0;
+pub const MARKS: u32 = 1;
 
 const OVERFLOW: WatchEvent = WatchEvent { wd: -1, mask: WatchMask::Q_OVERFLOW.bits() };
 

@@ -7,6 +7,7 @@ use torpor_engine::command::{Answer, Command};
 use torpor_engine::core::Core;
 use torpor_engine::drive::{Desk, Driver};
 use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::mailboxes::Debounce;
 use torpor_engine::report::{Counters, Report};
 use torpor_engine::ring::PassedKind;
 use torpor_handoff::line::HIBERNATE_VERSION;
@@ -340,6 +341,10 @@ fn knobs(random: &mut Random, gives_up: bool) -> Knobs {
         workers_max: 1 + random.below(12) as u32,
         doze_ms: [0, 50, 500, 30_000][random.below(4) as usize],
         awake_age_ms_max: 2000,
+        debounce: Debounce {
+            window_ms: [0, 1, 30, 300][random.below(4) as usize],
+            delay_ms_max: 1000,
+        },
         input_wait_ms_max: if gives_up { 4000 } else { 0 },
         change_wait_ms_max: if gives_up { 6000 } else { 0 },
         conn_timeout_ms: 5000,

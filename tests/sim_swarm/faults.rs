@@ -1,6 +1,7 @@
 //! What may go wrong, and what each seed draws of it.
 
 use torpor_engine::limits::{KeepAwake, Knobs, Limits};
+use torpor_engine::mailboxes::Debounce;
 use torpor_handoff::master::Timeouts;
 
 use crate::random::Random;
@@ -186,6 +187,10 @@ impl Swarm {
             retry_ms_max: random.ms(100, 2000),
             doze_ms: random.pick(&[0, 100, 1000, 30_000]),
             late_change_ms: random.pick(&[0, 300, 600]),
+            debounce: Debounce {
+                window_ms: random.pick(&[0, 0, 1, 50, 400]),
+                delay_ms_max: random.pick(&[400, 1000]),
+            },
             keep_awake: KeepAwake::default(),
             peer_uids: vec![WORKER_UID],
             peer_gids: Vec::new(),

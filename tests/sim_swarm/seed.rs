@@ -106,6 +106,11 @@ impl Seed {
             self.stop();
         } else {
             self.settle("at rest", |world| world.unfinished().or_else(|| world.not_at_rest()));
+            // A mailbox that nobody sleeps on any more may have its window open still.
+            let end = self.ticks + CALM_TICKS_MAX;
+            while self.engine.core.counters().mailboxes > 0 && self.ticks < end {
+                self.tick();
+            }
         }
         self.check_empty();
     }

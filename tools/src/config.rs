@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use torpor_engine::cold::BLOCK_BYTES;
 use torpor_engine::limits::{self, Knobs, Limits};
+use torpor_engine::mailboxes::Debounce;
 use torpor_engine::probe::DESCRIPTORS_RESERVE;
 
 pub use error::ConfigError;
 pub use front::Front;
 pub use parts::{
-    Anvil, Control, Hibernate, KeepAwake, Level, Log, LogFormat, Metrics, Sleep, Wake,
+    Anvil, Control, Hibernate, KeepAwake, Level, Log, LogFormat, Metrics, Sleep, Wake, Watch,
 };
 
 /// The whole configuration.
@@ -36,6 +37,7 @@ pub struct Config {
     pub user: Option<String>,
     pub hibernate: Hibernate,
     pub sleep: Sleep,
+    pub watch: Watch,
     pub wake: Wake,
     pub anvil: Anvil,
     pub control: Control,
@@ -126,6 +128,10 @@ impl Config {
             retry_ms_max: self.wake.retry_ms_max,
             doze_ms: u64::from(self.sleep.doze_secs) * 1000,
             late_change_ms: self.hibernate.late_change_ms,
+            debounce: Debounce {
+                window_ms: self.watch.debounce_ms,
+                delay_ms_max: self.watch.debounce_ms_max,
+            },
             keep_awake: match self.hibernate.keep_awake {
                 KeepAwake::Nobody => limits::KeepAwake::Nobody,
                 KeepAwake::Qresync => limits::KeepAwake::Qresync,
@@ -184,6 +190,7 @@ impl Config {
             ("cold_bytes_per_client", self.sleep.cold_bytes_per_client, 1_280, 1 << 20),
             ("connections_max", u64::from(self.control.connections_max), 1, 1024),
             ("vanish_timeout_ms", u64::from(self.sleep.vanish_timeout_ms), 0, 86_400_000),
+            ("poll_secs", u64::from(self.watch.poll_secs), 0, 86_400),
             ("version_timeout_ms", self.wake.version_timeout_ms, 100, 3_600_000),
             ("ack_timeout_ms", self.wake.ack_timeout_ms, 1_000, 86_400_000),
         ];
@@ -206,6 +213,7 @@ impl Default for Config {
             user: None,
             hibernate: Hibernate::default(),
             sleep: Sleep::default(),
+            watch: Watch::default(),
             wake: Wake::default(),
             anvil: Anvil::default(),
             control: Control::default(),

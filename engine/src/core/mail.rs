@@ -3,94 +3,93 @@
 use torpor_handoff::queue::Class;
 
 use super::Core;
+use super::accept::Accept;
 use crate::action::{Action, Actions};
 use crate::limits::WAKES_PER_STEP;
-use crate::mailboxes::{Changed, WATCHES_MAX};
+use crate::mailboxes::{Changed, Debounce, Source, WATCHES_MAX};
+use crate::marks;
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
 use crate::ring::{Completion, Op};
 use crate::state::{Event, State};
-use crate::token::Kind;
-use crate::watch::{WatchEvent, WatchOrder, events};
+use crate::token::{Kind, Token};
+use crate::watch::{self, INOTIFY, MARKS, MARKS_LOST, WatchEvent, WatchOrder};
 
-/// Events that came while adoptions were under way: an event may reach us before the watcher's
-/// reply says whom it is for.
+/// When something was last told of each number, whether or not anybody sleeps on it: an event may
+/// reach us before the watcher's reply says whom it is for.
+///
+/// Numbers share cells, because a fanotify mark tells of everybody's mail. An event of another
+/// number in the same cell and the same moment costs a needless wake.
 pub(super) struct Orphans {
-    under_way: u32,
-    wds: [i32; ORPHANS_MAX],
-    count: usize,
-    /// More came than can be remembered: every adoption under way counts as changed.
-    overflow: bool,
+    heard_ms: Box<[u32; CELLS]>,
+    /// When events were lost.
+    lost_ms: Option<u64>,
 }
 
 impl Orphans {
     pub(super) fn new() -> Self {
-        Self { under_way: 0, wds: [0; ORPHANS_MAX], count: 0, overflow: false }
+        Self { heard_ms: Box::new([0; CELLS]), lost_ms: None }
     }
 
-    pub(super) fn begin(&mut self) {
-        assert!(self.under_way < u32::MAX);
-        self.under_way += 1;
-        assert!(self.count <= ORPHANS_MAX);
-    }
-
-    pub(super) fn end(&mut self) {
-        assert!(self.count <= ORPHANS_MAX);
-        assert!(self.under_way > 0);
-        self.under_way -= 1;
-        if self.under_way == 0 {
-            (self.count, self.overflow) = (0, false);
-        }
-    }
-
-    fn remember(&mut self, wd: i32) {
+    fn remember(&mut self, wd: i32, now_ms: u64) {
         assert!(wd >= 0, "an overflow is nobody's");
-        assert!(self.count == 0 || self.under_way > 0, "remembered for nobody");
-        let known = self.wds[..self.count].contains(&wd);
-        if self.under_way == 0 || known || planted(Bug::OrphanDropped) {
-            return;
-        }
-        match self.count < ORPHANS_MAX {
-            true => {
-                self.wds[self.count] = wd;
-                self.count += 1;
-            }
-            false => self.overflow = true,
+        assert!(self.lost_ms.is_none_or(|lost_ms| lost_ms <= now_ms));
+        if !planted(Bug::OrphanDropped) {
+            self.heard_ms[wd as usize % CELLS] = now_ms as u32;
         }
     }
 
-    fn remember_all(&mut self) {
-        assert!(!self.overflow || self.under_way > 0);
-        self.overflow |= self.under_way > 0;
+    fn remember_all(&mut self, now_ms: u64) {
+        assert!(self.lost_ms.is_none_or(|lost_ms| lost_ms <= now_ms));
+        self.lost_ms = Some(now_ms);
+        assert!(self.know(&[], now_ms, now_ms));
     }
 
-    fn knows(&self, wds: &[i32]) -> bool {
-        assert!(self.under_way > 0, "asked for by an adoption");
+    /// True when something was told of these since then.
+    fn know(&self, wds: &[i32], since_ms: u64, now_ms: u64) -> bool {
         assert!(wds.iter().all(|wd| *wd >= 0));
-        self.overflow || self.wds[..self.count].iter().any(|wd| wds.contains(wd))
+        assert!(since_ms <= now_ms);
+        let within =
+            |heard_ms: u32| u64::from((now_ms as u32).wrapping_sub(heard_ms)) <= now_ms - since_ms;
+        self.lost_ms.is_some_and(|lost_ms| lost_ms >= since_ms)
+            || wds.iter().any(|wd| within(self.heard_ms[*wd as usize % CELLS]))
     }
 }
 
 impl Core {
-    /// The shared inotify instance has spoken.
+    /// The shared inotify instance or the marks have spoken.
     pub(super) fn watched(&mut self, done: &Completion, bytes: &[u8], out: &mut Actions) {
-        assert_eq!(done.token.index(), 0, "there is one shared instance");
         assert!(done.passed.iter().all(Option::is_none));
-        if done.result > 0 {
-            for event in events(done.bytes.of(bytes)) {
-                self.watch_event(event);
-            }
-        } else if done.result < 0 && done.result != -libc::ENOBUFS {
+        let bytes = done.bytes.of(bytes);
+        let source = match done.token.index() {
+            INOTIFY => Source::Inotify,
+            MARKS => Source::Marks,
+            index => panic!("there is no watch {index}"),
+        };
+        if done.result < 0 && done.result != -libc::ENOBUFS {
             // Whatever went wrong, events may be missing.
+            assert!(bytes.is_empty());
             self.trouble(-done.result, out);
-            self.everything_changed();
+            self.all_changed(source);
+        }
+        match source {
+            Source::Inotify => watch::events(bytes).for_each(|event| self.watch_event(event)),
+            Source::Marks => marks::events(bytes).for_each(|event| self.watch_event(event)),
         }
         if !done.more && !planted(Bug::WatchReadForgotten) {
             out.ring(Op::ReadWatch { token: done.token });
         }
     }
 
-    fn watch_event(&mut self, event: WatchEvent) {
+    /// There are marks to read of, too.
+    pub fn hear_marks(&mut self, out: &mut Actions) {
+        assert!(self.reviving.is_none());
+        assert_ne!(self.accept, Accept::Off, "after the start");
+        out.ring(Op::ReadWatch { token: Token::new(Kind::Watch, 0, MARKS) });
+    }
+
+    /// One event, of whichever source.
+    pub(super) fn watch_event(&mut self, event: WatchEvent) {
         assert!(self.mailboxes.count() <= self.limits.mailboxes_max as usize);
         assert!(event.wd >= 0 || event.is_overflow());
         self.counters.watch_events += 1;
@@ -99,25 +98,28 @@ impl Core {
         }
         if event.is_overflow() {
             self.counters.watch_overflows += 1;
-            self.everything_changed();
+            let is_marks = event.wd == MARKS_LOST;
+            self.all_changed(if is_marks { Source::Marks } else { Source::Inotify });
         } else {
             // A known watch may be one that somebody is just adopting as well: remember it for him.
-            self.mailboxes.mark_changed(event.wd);
-            self.orphans.remember(event.wd);
+            self.mailboxes.stir(event.wd, self.now.mono_ms, self.debounce());
+            self.orphans.remember(event.wd, self.now.mono_ms);
         }
     }
 
-    fn everything_changed(&mut self) {
-        self.mailboxes.mark_all_changed();
-        self.orphans.remember_all();
+    fn all_changed(&mut self, source: Source) {
+        self.mailboxes.mark_all_changed(source);
+        self.orphans.remember_all(self.now.mono_ms);
     }
 
-    /// The watches of a client that is being hibernated are on the shared instance.
+    /// The mailbox of a client that is being hibernated is heard under these numbers. Changes that
+    /// were told after its worker came, at `since_ms`, are his too.
     pub(super) fn watch_shared(
         &mut self,
         slot: u32,
         wds: &[i32],
-        changed: bool,
+        mut changed: bool,
+        since_ms: u64,
         out: &mut Actions,
     ) {
         assert_eq!(self.slots[slot].mailbox, NIL, "adopted once");
@@ -125,7 +127,7 @@ impl Core {
         assert!(!self.slots[slot].has(Flag::Changed));
         let end = wds.iter().position(|wd| *wd < 0).unwrap_or(wds.len());
         let wds = &wds[..end];
-        let mut changed = changed || self.orphans.knows(wds);
+        changed |= self.orphans.know(wds, since_ms, self.now.mono_ms);
         if wds.is_empty() || !self.mailboxes.join(&mut self.slots, slot, wds) {
             // Nowhere to sleep: better one wake too many than one too few.
             changed = true;
@@ -140,6 +142,7 @@ impl Core {
     /// Wakes the sleepers of changed mailboxes, a bounded number a step.
     pub(super) fn wake_changed(&mut self, out: &mut Actions) {
         assert!(self.mailboxes.count() <= self.limits.mailboxes_max as usize);
+        self.mailboxes.ripen(self.now.mono_ms, self.debounce());
         for _ in 0..WAKES_PER_STEP {
             match self.mailboxes.next_changed() {
                 Some(Changed::Sleeper(slot)) => {
@@ -159,6 +162,11 @@ impl Core {
             }
         }
         self.busy |= self.mailboxes.has_changed();
+    }
+
+    /// At the end nobody waits for quiet.
+    pub(super) fn debounce(&self) -> Debounce {
+        if self.stop.is_some() { Debounce::NONE } else { self.knobs.debounce }
     }
 
     /// The mailbox of a sleeping client changed.
@@ -243,4 +251,5 @@ impl Core {
     }
 }
 
-const ORPHANS_MAX: usize = 64;
+/// Of four bytes each; a thousand events a second leave one in four alone for a second.
+const CELLS: usize = 4096;

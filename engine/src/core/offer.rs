@@ -139,7 +139,6 @@ impl Core {
         entry.passed = [None, None];
         entry.stage = Stage::Adopting;
         let (slot, generation) = (entry.slot, self.slots[entry.slot].generation);
-        self.orphans.begin();
         // Counted from the worker's arrival, not from now: a slow hand-over hides no change.
         let age_ms = self.knobs.late_change_ms + self.now.mono_ms - self.conns[conn].since_ms;
         let since_us = self.now.wall_us.saturating_sub(age_ms * 1000);
@@ -155,10 +154,12 @@ impl Core {
         assert_eq!(self.conns[conn].stage, Stage::Adopting);
         assert_eq!(self.state(slot), State::Offered);
         match adopted.outcome {
-            Adoption::Shared { wds, changed } => self.watch_shared(slot, &wds, changed, out),
+            Adoption::Shared { wds, changed } => {
+                let since_ms = self.conns[conn].since_ms;
+                self.watch_shared(slot, &wds, changed, since_ms, out);
+            }
             Adoption::Kept => self.slots[slot].set(Flag::Kept),
         }
-        self.orphans.end();
         self.conns[conn].stage = Stage::Settling;
         if self.conns[conn].ended {
             return self.break_off(conn, b"Connection closed during the hand-over", out);

@@ -118,6 +118,7 @@ impl Core {
         stop.cursor = page_end;
         self.busy |= stop.cursor < self.slots.end();
         let empty = self.slots.used() == 0 && self.conns.is_empty();
+        let empty = empty && self.mailboxes.count() == 0;
         if empty && self.accept == Accept::Off && !stop.answered {
             stop.answered = true;
             answer(stop.ticket, None, 0, Span::default(), out);

@@ -6,6 +6,7 @@ use super::{Core, Now};
 use crate::action::{Action, Actions};
 use crate::command::Command;
 use crate::limits::{Knobs, Limits};
+use crate::mailboxes::Debounce;
 use crate::report::Event as Said;
 use crate::ring::{Completion, Inbox, Op, Passed, PassedKind, Peer};
 use crate::state::State;
@@ -14,6 +15,7 @@ use crate::watch::{Adopted, Adoption, WatchOrder};
 
 mod corners;
 mod stages;
+mod watches;
 
 /// A core with its inbox and the actions of its last step.
 struct Bench {
@@ -32,7 +34,12 @@ impl Bench {
     }
 
     fn with_sends(sends_in_flight_max: u32) -> Self {
-        Self::with(&Self::limits(sends_in_flight_max), Knobs::default())
+        Self::with(&Self::limits(sends_in_flight_max), Self::knobs())
+    }
+
+    /// A change wakes at once: what waits has tests of its own.
+    fn knobs() -> Knobs {
+        Knobs { debounce: Debounce::NONE, ..Knobs::default() }
     }
 
     fn limits(sends_in_flight_max: u32) -> Limits {

@@ -49,6 +49,7 @@ pub struct KernelRing {
     takes_turns: bool,
     listener: OwnedFd,
     watch: OwnedFd,
+    marks: Option<OwnedFd>,
     doorbell: OwnedFd,
     conns: Conns,
     clients: Clients,
@@ -108,6 +109,7 @@ impl KernelRing {
             takes_turns: false,
             listener,
             watch,
+            marks: None,
             doorbell,
             conns: Conns::new(limits, lasting.vault.clone()),
             clients: Clients::new(limits, lasting.vault),
@@ -129,6 +131,11 @@ impl KernelRing {
     /// that a keepalive finds out who has vanished. Taken back when the client is unseated.
     pub fn set_vanish_timeout_ms(&mut self, vanish_timeout_ms: u32) {
         self.vanish_timeout_ms = vanish_timeout_ms;
+    }
+
+    /// Reads of this fanotify instance (non-blocking) beside the shared inotify instance.
+    pub fn set_marks(&mut self, marks: OwnedFd) {
+        self.marks = Some(marks);
     }
 
     /// Other processes accept from the same hibernate socket. The kernel wakes whoever has waited
@@ -240,6 +247,10 @@ impl Ring for KernelRing {
 
     fn unseat_notify(&mut self, slot: u32) -> OwnedFd {
         self.notifies.unseat(slot)
+    }
+
+    fn has_marks(&self) -> bool {
+        self.marks.is_some()
     }
 
     fn count(&self, counters: &mut Counters) {

@@ -1,6 +1,6 @@
 //! What of a configuration may change while torpor runs, and what is whose.
 
-use super::{Config, Hibernate, Sleep};
+use super::{Config, Hibernate, Sleep, Watch};
 
 impl Config {
     /// The configuration of the engine of this number (from 1): its part of the workers.
@@ -22,6 +22,7 @@ impl Config {
             ("user", reloaded.user != new.user),
             ("[hibernate]", reloaded.hibernate != new.hibernate),
             ("[sleep]", reloaded.sleep != new.sleep),
+            ("[watch]", reloaded.watch != new.watch),
             ("[wake]", reloaded.wake != new.wake),
             ("[anvil]", reloaded.anvil != new.anvil),
             ("[control]", reloaded.control != new.control),
@@ -40,6 +41,11 @@ impl Config {
         self.engines = fixed.engines;
         self.user = fixed.user;
         self.sleep = Sleep { doze_secs: new.sleep.doze_secs, ..fixed.sleep };
+        self.watch = Watch {
+            debounce_ms: new.watch.debounce_ms,
+            debounce_ms_max: new.watch.debounce_ms_max,
+            ..fixed.watch
+        };
         self.anvil = fixed.anvil;
         self.control = fixed.control;
         self.metrics = fixed.metrics;

@@ -72,6 +72,23 @@ pub struct Sleep {
     pub vanish_timeout_ms: u32,
 }
 
+/// `[watch]`: hearing of changed mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    /// One fanotify mark on each filesystem that these folders lie on, instead of inotify watches
+    /// for its mailboxes; takes CAP_SYS_ADMIN at start.
+    pub fanotify_dirs: Vec<PathBuf>,
+    /// A changed mailbox wakes its sleepers when it has been quiet for so long; 0: at once.
+    pub debounce_ms: u64,
+    /// But no later than this.
+    pub debounce_ms_max: u64,
+    /// Mailboxes on filesystems that other hosts write to are looked at so often; 0: never.
+    pub poll_secs: u32,
+    /// Folders on such filesystems, beside those that are known to be (NFS, SMB, FUSE, Ceph, ...).
+    pub poll_dirs: Vec<PathBuf>,
+}
+
 /// `[wake]`: giving clients back to workers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -185,6 +202,18 @@ impl Default for Sleep {
             mailboxes_max: None,
             sends_in_flight_max: 1024,
             vanish_timeout_ms: 0,
+        }
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            fanotify_dirs: Vec::new(),
+            debounce_ms: 1,
+            debounce_ms_max: 1000,
+            poll_secs: 30,
+            poll_dirs: Vec::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ fn bench(slots_max: u32, mailboxes_max: u32) -> Bench {
     let cold_blocks_max = 32 * (slots_max + 4);
     let limits =
         Limits { slots_max, conns_max: 4, cold_blocks_max, mailboxes_max, ..Limits::default() };
-    let mut core = Core::new(&limits, Knobs::default(), 1);
+    let mut core = Core::new(&limits, Bench::knobs(), 1);
     let mut out = Actions::new();
     core.start(&mut out);
     let now = Now { mono_ms: 1_000_000, wall_us: 1_800_000_000_000_000 };

@@ -9,6 +9,7 @@ use io_uring::types::Fd;
 
 use crate::ring::{ITEMS_MAX, Op};
 use crate::token::{Kind, Token};
+use crate::watch::INOTIFY;
 
 use super::super::sqe;
 use super::KernelRing;
@@ -19,7 +20,7 @@ impl KernelRing {
     pub(super) fn entry(&mut self, op: &Op, text: &[u8]) -> (Token, Entry) {
         match *op {
             Op::Accept { token } => (token, self.accept()),
-            Op::ReadWatch { token } => (token, self.read(self.watch.as_raw_fd())),
+            Op::ReadWatch { token } => (token, self.read(self.watch_of(token.index()))),
             Op::ReadDoorbell { token } => (token, self.read(self.doorbell.as_raw_fd())),
             Op::ReadItems { token } => (token, self.look()),
             Op::RecvConn { token, conn } => {
@@ -66,6 +67,13 @@ impl KernelRing {
         }
         let events = ptr::with_exposed_provenance_mut(self.memory.events.address(0) as usize);
         opcode::EpollWait::new(set, events, ITEMS_MAX as u32).build()
+    }
+
+    fn watch_of(&self, index: u32) -> RawFd {
+        match index {
+            INOTIFY => self.watch.as_raw_fd(),
+            _ => self.marks.as_ref().expect("read of only if it has them").as_raw_fd(),
+        }
     }
 
     fn read(&self, raw: RawFd) -> Entry {
