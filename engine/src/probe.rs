@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,6 +16,7 @@ use crate::places::Places;
 use crate::sys::dense::Dense;
 use crate::sys::vault::Vault;
 use crate::sys::{SUBMISSIONS, trial};
+use crate::watcher::Marks;
 
 /// Something that an operator should know before the engine starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,20 +45,39 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What is asked for beyond the limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes<'a> {
+    /// The watcher is told where all mail lies.
+    pub has_homes: bool,
+    /// Sleepers are to do without items.
+    pub dense: bool,
+    /// Filesystems to be marked.
+    pub fanotify_dirs: &'a [PathBuf],
+    /// Those that others write to.
+    pub poll_dirs: &'a [PathBuf],
+}
+
 /// Raises the soft RLIMIT_NOFILE to the hard one, looks at everything else, and lists what is
-/// wrong; empty when nothing is. `has_homes`: the watcher is told where all mail lies; `is_dense`:
-/// sleepers are to do without items.
-pub fn probe(limits: &Limits, has_homes: bool, is_dense: bool) -> Vec<Finding> {
+/// wrong; empty when nothing is.
+pub fn probe(limits: &Limits, wishes: &Wishes) -> Vec<Finding> {
     let mut findings = vec![];
     if let Err(error) = limits.check() {
         findings.push(Finding { severity: Severity::Refusal, line: format!("config: {error}") });
         return findings;
     }
     let mut host = Host::look(limits);
-    host.adopts_watches |= has_homes;
-    if is_dense {
+    host.adopts_watches |= wishes.has_homes;
+    if wishes.dense {
         host.dense = Dense::create(1).map(drop).map_err(|error| error.to_string());
     }
+    if !wishes.fanotify_dirs.is_empty() {
+        let (marks, lines) = Marks::make(wishes.fanotify_dirs);
+        host.is_marked = marks.is_some() && lines.is_empty();
+        host.unmarked = lines;
+    }
+    let missing = wishes.poll_dirs.iter().find(|folder| !folder.exists());
+    host.unpolled = missing.map(|folder| folder.display().to_string());
     host.judge(limits, &mut findings);
     findings
 }
@@ -70,6 +91,12 @@ struct Host {
     vault: Result<(), String>,
     /// Why the programs of dense sleep cannot be loaded, if that is asked for.
     dense: Result<(), String>,
+    /// Why filesystems cannot be marked, a line each.
+    unmarked: Vec<String>,
+    /// All that was asked for is marked: mailboxes need no watches.
+    is_marked: bool,
+    /// A folder that cannot be polled.
+    unpolled: Option<String>,
     /// kernel.io_uring_disabled.
     io_uring_disabled: u32,
     has_proc: bool,
@@ -96,6 +123,9 @@ impl Host {
             ring: trial(limits).map_err(|error| error.to_string()),
             vault: vault.map_err(|error| error.to_string()),
             dense: Ok(()),
+            unmarked: Vec::new(),
+            is_marked: false,
+            unpolled: None,
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0),
             has_proc: status.is_ok(),
             descriptors_max,
@@ -181,7 +211,11 @@ impl Host {
     }
 
     fn judge_watches(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
+        if let Some(folder) = &self.unpolled {
+            say(Severity::Refusal, format!("config: watch.poll_dirs: there is no {folder}"));
+        }
         let mut warn = |line| say(Severity::Warning, line);
+        self.unmarked.iter().for_each(|line| warn(line.clone()));
         if !self.adopts_watches {
             warn(
                 "host: CAP_DAC_READ_SEARCH is missing: each sleeper keeps a notify descriptor of \
@@ -199,7 +233,7 @@ impl Host {
         }
         // Maildir: new and cur.
         let needed = u64::from(limits.mailboxes_max) * 2;
-        if self.watches_max < needed {
+        if !self.is_marked && self.watches_max < needed {
             warn(format!(
                 "host: fs.inotify.max_user_watches = {} is below {needed}, which mailboxes_max = \
                  {} may need; raise it",

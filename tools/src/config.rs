@@ -11,12 +11,14 @@ mod parts;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use torpor_engine::cold::BLOCK_BYTES;
 use torpor_engine::limits::{self, Knobs, Limits};
 use torpor_engine::mailboxes::Debounce;
 use torpor_engine::probe::DESCRIPTORS_RESERVE;
+use torpor_engine::watcher::{Marks, Ways};
 
 pub use error::ConfigError;
 pub use front::Front;
@@ -139,6 +141,17 @@ impl Config {
             },
             peer_uids: self.hibernate.allowed_uids.clone(),
             peer_gids: self.hibernate.allowed_gids.clone(),
+        }
+    }
+
+    /// How the engine hears of mailboxes.
+    pub fn ways(&self, marks: Option<Marks>) -> Ways {
+        let poll_secs = self.watch.poll_secs;
+        Ways {
+            homes: self.front.maildir.clone(),
+            marks,
+            poll: (poll_secs > 0).then(|| Duration::from_secs(poll_secs.into())),
+            poll_folders: self.watch.poll_dirs.clone(),
         }
     }
 

@@ -14,6 +14,7 @@ use std::io;
 use std::process::ExitCode;
 
 use torpor_engine::sys::dense::Dense;
+use torpor_engine::watcher::Marks;
 
 use crate::link::{Link, Word};
 use crate::log::Logger;
@@ -40,11 +41,13 @@ fn start(number: u32) -> io::Result<()> {
     let link = Link::inherited()?;
     let kit = Kit::receive(&link)?;
     let limits = Host::raise().limits(&kit.config);
-    // Loading its programs takes more than an engine keeps.
+    // Loading its programs takes more than an engine keeps, and so does marking filesystems.
+    let (marks, unmarked) = Marks::make(&kit.config.watch.fanotify_dirs);
     let dense = kit.config.sleep.dense.then(|| Dense::create(limits.slots_max));
     privileges::give_up(kit.config.user.as_deref())?;
     let logger = Logger::start(&kit.config.log, LINES_MAX);
-    let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate, dense)?;
+    unmarked.iter().for_each(|line| tracing::warn!("{line}"));
+    let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate, dense, marks)?;
     let place = around::Place { number, anvil_pid: kit.anvil_pid, limits };
     let around = Around::start(&kit.config, &parts.ends, place, kit.listeners, &logger)?;
     link.send(Word::Ready, "", None)?;

@@ -6,6 +6,9 @@ fn host() -> Host {
         ring: Ok(vec![]),
         vault: Ok(()),
         dense: Ok(()),
+        unmarked: Vec::new(),
+        is_marked: false,
+        unpolled: None,
         io_uring_disabled: 0,
         has_proc: true,
         descriptors_max: 20_000,
@@ -86,7 +89,7 @@ fn without_the_vault_descriptors_bound_the_slots() {
 
 #[test]
 fn limits_that_cannot_work_are_named_first() {
-    let findings = probe(&Limits { conns_max: 0, ..Limits::default() }, false, false);
+    let findings = probe(&Limits { conns_max: 0, ..Limits::default() }, &Wishes::default());
     assert_eq!(findings.len(), 1);
     assert!(findings[0].line.starts_with("config: conns_max = 0"), "{}", findings[0]);
 }
@@ -102,7 +105,7 @@ fn capabilities_are_read_from_status() {
 #[test]
 fn this_host_is_good_enough_for_a_small_engine() {
     let limits = Limits { slots_max: 16, mailboxes_max: 16, ..Limits::default() };
-    let findings = probe(&limits, false, false);
+    let findings = probe(&limits, &Wishes::default());
     assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
     assert_eq!(soft, hard, "the soft limit was raised");

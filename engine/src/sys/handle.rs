@@ -45,6 +45,16 @@ impl FileHandle {
         room[..name.len()].copy_from_slice(name);
         Some(Self { bytes: name.len() as u32, kind, name: room })
     }
+
+    /// The form of the name, which the filesystem knows.
+    pub fn kind(&self) -> i32 {
+        self.kind
+    }
+
+    /// The name.
+    pub fn name(&self) -> &[u8] {
+        &self.name[..self.bytes as usize]
+    }
 }
 
 /// MAX_HANDLE_SZ of linux/exportfs.h.

@@ -2,51 +2,65 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, Inotify};
-use nix::sys::stat::fstat;
-
-use crate::sys::handle::{open_by_handle, remove_watch};
-use crate::watch::WATCHES_PER_NOTIFY_MAX;
+use nix::sys::stat::FileStat;
 
 use super::fdinfo::{self, Mark};
-use super::homes::Homes;
-use super::mounts::Mounts;
+use super::marks::Marks;
+use super::opener::Opener;
+use super::poller::Stamp;
+use super::remote::Remote;
+use crate::sys::handle::remove_watch;
+use crate::watch::{WATCHES_PER_NOTIFY_MAX, is_marked};
 
-/// The shared instance. Who sleeps on which of its watches, the core knows.
+/// Where mailboxes are heard. Who sleeps on which, the core knows.
 pub struct Adopter {
+    /// The shared instance.
     shared: Inotify,
-    mounts: Mounts,
-    /// Where to look for directories that may not be opened by handle.
-    homes: Option<Homes>,
+    /// Filesystems of which all is heard anyhow.
+    pub marks: Option<Marks>,
+    remote: Remote,
+    pub opener: Opener,
 }
 
-/// Watch numbers of the shared instance, -1 for none.
+/// What the polling thread should look at: its number, what it is, and how it was.
+pub type Polled = (i32, Mark, Stamp);
+
+/// A mailbox that is heard.
+pub struct Heard {
+    pub wds: Wds,
+    /// Something may have happened that its worker does not know.
+    pub changed: bool,
+    /// Of these, others' changes are not told.
+    pub polled: Vec<Polled>,
+}
+
+/// Numbers, -1 for none.
 type Wds = [i32; WATCHES_PER_NOTIFY_MAX];
 
-/// A watch on the shared instance.
+/// One directory or file of it.
 struct Added {
     wd: i32,
-    /// It was not there before.
+    /// A watch on the shared instance that was not there before.
     is_new: bool,
-    is_late: bool,
+    stat: FileStat,
+    is_remote: bool,
 }
 
 impl Adopter {
-    /// For a shared instance that the ring reads, and a folder of mail homes if there is one.
-    pub fn new(shared: Inotify, homes: Option<PathBuf>) -> Self {
-        let homes = homes.map(Homes::new);
-        Self { shared, mounts: Mounts::default(), homes }
+    /// For a shared instance and marks that the ring reads.
+    pub fn new(shared: Inotify, marks: Option<Marks>, remote: Remote, opener: Opener) -> Self {
+        Self { shared, marks, remote, opener }
     }
 
-    /// Puts everything that `notify` watches on the shared instance and tells whether any of it
-    /// has changed at or after `since`. The watches are added first and the passed descriptor is
-    /// asked last, so that no event falls between the two. On an error nothing has been added.
-    pub fn adopt(&mut self, notify: &OwnedFd, since: SystemTime) -> io::Result<(Wds, bool)> {
+    /// Listens to everything that `notify` watches and tells whether any of it has changed at or
+    /// after `since`. Watches are added first and the passed descriptor is asked last, so that no
+    /// event falls between the two. On an error nothing has been added.
+    pub fn adopt(&mut self, notify: &OwnedFd, since: SystemTime) -> io::Result<Heard> {
         let marks = fdinfo::marks(notify, FDINFO_BYTES_MAX)?;
         if marks.len() > WATCHES_PER_NOTIFY_MAX {
             return Err(io::Error::other("more watches than a mailbox has"));
@@ -55,56 +69,41 @@ impl Adopter {
         if marks.is_empty() {
             return Err(io::Error::other("no inotify instance, or one without watches"));
         }
-        let (mut wds, mut fresh, mut changed) = (NO_WDS, NO_WDS, false);
-        for (at, mark) in marks.iter().enumerate() {
-            match self.add(mark, since) {
-                Ok(Added { wd, is_new, is_late }) => {
-                    wds[at] = wd;
-                    fresh[at] = if is_new { wd } else { -1 };
-                    changed |= is_late;
-                }
-                Err(error) => {
-                    self.take_back(&fresh);
-                    return Err(error);
-                }
-            }
-        }
-        match is_readable(notify) {
-            Ok(readable) => Ok((wds, changed || readable)),
-            Err(errno) => {
+        let mut fresh = NO_WDS;
+        let mut heard = Heard { wds: NO_WDS, changed: false, polled: Vec::new() };
+        let all = marks.into_iter().enumerate();
+        let added = all.map(|(at, mark)| {
+            let added = self.add(&mark)?;
+            fresh[at] = if added.is_new { added.wd } else { -1 };
+            heard.note(at, mark, &added, since);
+            Ok(())
+        });
+        let added: io::Result<()> = added.collect();
+        match added.and_then(|()| Ok(is_readable(notify)?)) {
+            Ok(readable) => Ok(Heard { changed: heard.changed || readable, ..heard }),
+            Err(error) => {
                 self.take_back(&fresh);
-                Err(errno.into())
+                Err(error)
             }
         }
     }
 
-    /// Removes a watch.
+    /// Removes a watch. What lies below a mark has none.
     pub fn release(&self, wd: i32) {
-        // EINVAL: the directory is gone and its watch with it.
-        let _ = remove_watch(&self.shared, wd);
-    }
-
-    /// True when mount points are open.
-    pub fn has_mounts(&self) -> bool {
-        !self.mounts.is_empty()
-    }
-
-    /// Closes the mount points.
-    pub fn forget_mounts(&mut self) {
-        self.mounts.forget();
-    }
-
-    fn add(&mut self, mark: &Mark, since: SystemTime) -> io::Result<Added> {
-        let inode = match (self.open(mark), &mut self.homes) {
-            (Err(_), Some(homes)) => homes.open(mark.device, mark.inode)?.into(),
-            (opened, _) => opened?,
-        };
-        let stat = fstat(&inode)?;
-        if stat.st_ino != mark.inode {
-            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        if !is_marked(wd) {
+            // EINVAL: the directory is gone and its watch with it.
+            let _ = remove_watch(&self.shared, wd);
         }
-        let times = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
-        let is_late = times.into_iter().any(|time| is_late(time, since));
+    }
+
+    fn add(&mut self, mark: &Mark) -> io::Result<Added> {
+        let (inode, stat) = self.opener.open(mark)?;
+        let is_remote = self.remote.holds(&inode, &stat)?;
+        let marks = self.marks.as_ref().filter(|_| !is_remote);
+        let number = marks.zip(mark.handle.as_ref());
+        if let Some(wd) = number.and_then(|(marks, handle)| marks.number(stat.st_dev, handle)) {
+            return Ok(Added { wd, is_new: false, stat, is_remote });
+        }
         let events = mark.mask & AddWatchFlags::IN_ALL_EVENTS.bits();
         let path = format!("/proc/self/fd/{}", inode.as_raw_fd());
         let add = |flag: u32| {
@@ -113,21 +112,32 @@ impl Adopter {
         };
         let (wd, is_new) = match add(libc::IN_MASK_CREATE) {
             // Sleepers of one directory may have asked for different events: add, not replace.
-            Err(Errno::EEXIST) => (add(libc::IN_MASK_ADD)?, false),
-            added => (added?, true),
+            Err(Errno::EEXIST) => (add(libc::IN_MASK_ADD)?.as_raw(), false),
+            added => (added?.as_raw(), true),
         };
-        assert!(wd.as_raw() >= 0, "the kernel gave watch {}", wd.as_raw());
-        Ok(Added { wd: wd.as_raw(), is_new, is_late })
-    }
-
-    fn open(&mut self, mark: &Mark) -> io::Result<OwnedFd> {
-        let handle = mark.handle.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        open_by_handle(self.mounts.find(mark.device)?.as_fd(), handle)
+        assert!(wd >= 0, "the kernel gave watch {wd}");
+        if is_marked(wd) && self.marks.is_some() {
+            let _ = remove_watch(&self.shared, wd);
+            return Err(io::Error::other("the kernel's numbers have come to those of the marks"));
+        }
+        Ok(Added { wd, is_new, stat, is_remote })
     }
 
     /// Removes watches that nobody has been told of.
     fn take_back(&self, fresh: &Wds) {
         fresh.iter().filter(|wd| **wd >= 0).for_each(|wd| self.release(*wd));
+    }
+}
+
+impl Heard {
+    fn note(&mut self, at: usize, mark: Mark, added: &Added, since: SystemTime) {
+        let Added { wd, stat, is_remote, .. } = added;
+        let times = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
+        self.wds[at] = *wd;
+        self.changed |= times.into_iter().any(|time| is_late(time, since));
+        if *is_remote {
+            self.polled.push((*wd, mark, Stamp::of(stat)));
+        }
     }
 }
 

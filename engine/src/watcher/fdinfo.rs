@@ -25,6 +25,16 @@ pub fn marks(inotify: impl AsFd, bytes_max: u64) -> io::Result<Vec<Mark>> {
     parse(&text).ok_or_else(|| io::Error::other("a watch is described in an unknown form"))
 }
 
+/// Major and minor numbers of the filesystems that a fanotify instance has marked.
+pub fn marked_devices(fanotify: impl AsFd) -> io::Result<Vec<(u32, u32)>> {
+    let text = fdinfo(fanotify, MARKS_BYTES_MAX)?;
+    let marks = text.lines().filter_map(|line| line.strip_prefix("fanotify sdev:"));
+    let number = |line: &str| u32::from_str_radix(line.split(' ').next()?, 16).ok();
+    let devices: Option<Vec<u32>> = marks.map(number).collect();
+    let devices = devices.ok_or_else(|| io::Error::other("a mark is described in an unknown form"));
+    Ok(devices?.into_iter().map(split_device).collect())
+}
+
 /// The mount that a descriptor was opened through.
 pub fn mount_id(descriptor: impl AsFd) -> io::Result<u64> {
     let text = fdinfo(descriptor, 4096)?;
@@ -59,10 +69,14 @@ fn parse_mark(line: &str) -> Option<Mark> {
     Some(Mark {
         wd: i32::try_from(number("wd:")?).ok()?,
         inode: number("ino:")?,
-        device: (device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1)),
+        device: split_device(device),
         mask: u32::try_from(number("mask:")?).ok()?,
         handle: kind.zip(name).and_then(|(kind, name)| FileHandle::new(kind, &name)),
     })
+}
+
+fn split_device(device: u32) -> (u32, u32) {
+    (device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -76,6 +90,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// Of the kernel's own device numbers, linux/kdev_t.h.
 const MINOR_BITS: u32 = 20;
+/// More filesystems than a machine has.
+const MARKS_BYTES_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

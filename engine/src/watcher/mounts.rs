@@ -22,7 +22,7 @@ impl Mounts {
         match self.open.entry(device) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(unknown) => {
-                let table = fs::read("/proc/self/mountinfo")?;
+                let table = fs::read("/proc/thread-self/mountinfo")?;
                 let mut points = mount_points(&table, device);
                 let opened = points.find_map(|(id, path)| open(id, path).ok());
                 Ok(unknown.insert(opened.ok_or(io::ErrorKind::NotFound)?))

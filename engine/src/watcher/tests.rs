@@ -18,7 +18,11 @@ use crate::drive::Watcher;
 use crate::ring::{Passed, PassedKind};
 use crate::watch::{Adopted, Adoption, WatchEvent, WatchOrder, events};
 
-use super::{ThreadWatcher, fdinfo};
+use super::{ThreadWatcher, Ways, fdinfo};
+
+mod lost;
+mod marks;
+mod poll;
 
 /// A watcher with a mail store of two directories.
 struct Rig {
@@ -38,6 +42,10 @@ impl Rig {
     }
 
     fn with_homes(folder: &Path, homes: Option<PathBuf>) -> Self {
+        Self::with(folder, Ways { homes, ..Ways::default() })
+    }
+
+    fn with(folder: &Path, ways: Ways) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let home = folder.join(format!("torpor-adopt-{}-{number}", std::process::id()));
@@ -45,7 +53,7 @@ impl Rig {
         fs::create_dir_all(home.join("cur")).unwrap();
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
         let (watcher, shared) =
-            ThreadWatcher::start(bell.as_fd().try_clone_to_owned().unwrap(), homes).unwrap();
+            ThreadWatcher::start(bell.as_fd().try_clone_to_owned().unwrap(), ways).unwrap();
         Self { watcher, shared, bell, home }
     }
 
@@ -112,6 +120,12 @@ fn later() -> SystemTime {
 fn readable(fd: &impl AsFd, wait_ms: u16) -> bool {
     let mut asked = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     poll(&mut asked, PollTimeout::from(wait_ms)).unwrap() > 0
+}
+
+/// Events that an unread instance of this kind holds.
+fn queued_events_max(kind: &str) -> u32 {
+    let text = fs::read_to_string(format!("/proc/sys/fs/{kind}/max_queued_events"));
+    text.unwrap().trim().parse().unwrap()
 }
 
 /// Without CAP_DAC_READ_SEARCH nothing can be adopted, and another test says what happens then.

@@ -21,7 +21,7 @@ use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::report::{Counters, Report};
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::watcher::ThreadWatcher;
+use torpor_engine::watcher::{ThreadWatcher, Ways};
 use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
 pub struct Engine {
@@ -54,7 +54,7 @@ impl Engine {
         let listener = UnixListener::bind_addr(&address).unwrap();
         let bell = EventFd::new().unwrap();
         let doorbell = || bell.as_fd().try_clone_to_owned().unwrap();
-        let (watcher, watch) = ThreadWatcher::start(doorbell(), None).unwrap();
+        let (watcher, watch) = ThreadWatcher::start(doorbell(), Ways::default()).unwrap();
         let limits = Limits {
             slots_max,
             conns_max: 4,

@@ -16,7 +16,7 @@ use torpor_engine::memory::Memory;
 use torpor_engine::sys::dense::Dense;
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::watcher::ThreadWatcher;
+use torpor_engine::watcher::{Marks, ThreadWatcher};
 
 use super::handoff::HandoffThread;
 use crate::config::Config;
@@ -51,18 +51,21 @@ impl Listening {
 type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
 
 impl Parts {
-    /// Starts all of it for the clients that come to `listener`; `dense` if that was asked for.
+    /// Starts all of it for the clients that come to `listener`; `dense` and `marks` if they were
+    /// asked for.
     pub fn bring_up(
         config: &Config,
         limits: &Limits,
         listener: OwnedFd,
         dense: Option<io::Result<Dense>>,
+        marks: Option<Marks>,
     ) -> io::Result<Self> {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
         let mut lasting = Lasting::create(limits)?;
         let handoff = HandoffThread::start(config, lasting.talks(limits), again()?)?;
-        let (watcher, watch) = ThreadWatcher::start(again()?, config.front.maildir.clone())?;
+        let marked = marks.as_ref().map(Marks::source).transpose()?;
+        let (watcher, watch) = ThreadWatcher::start(again()?, config.ways(marks))?;
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
         let (listeners, taken) = bounded(LISTENERS_MAX);
@@ -71,6 +74,9 @@ impl Parts {
             use_dense(&mut lasting, dense);
         }
         let mut ring = KernelRing::new(limits, lasting, listener, watch, again()?)?;
+        if let Some(marked) = marked {
+            ring.set_marks(marked);
+        }
         ring.set_vanish_timeout_ms(config.sleep.vanish_timeout_ms);
         if config.engines > 1 {
             ring.take_turns();

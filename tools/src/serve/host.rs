@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use torpor_engine::limits::Limits;
-use torpor_engine::probe::{Severity, probe};
+use torpor_engine::probe::{Severity, Wishes, probe};
 
 use crate::config::Config;
 
@@ -45,7 +45,13 @@ impl Host {
             return Judgement { refusals: vec![line], warnings: Vec::new() };
         }
         let mut judgement = Judgement::default();
-        for finding in probe(&limits, config.front.maildir.is_some(), config.sleep.dense) {
+        let wishes = Wishes {
+            has_homes: config.front.maildir.is_some(),
+            dense: config.sleep.dense,
+            fanotify_dirs: &config.watch.fanotify_dirs,
+            poll_dirs: &config.watch.poll_dirs,
+        };
+        for finding in probe(&limits, &wishes) {
             match finding.severity {
                 Severity::Refusal => judgement.refusals.push(finding.line),
                 Severity::Warning => judgement.warnings.push(finding.line),
