@@ -35,7 +35,9 @@ pub struct Send {
     /// 1 exactly when it counts among those that are slow, and not among those in flight.
     slow: u8,
     payload: [u8; PAYLOAD_BYTES_MAX],
-    reserved: [u8; 14],
+    reserved: [u8; 10],
+    /// Checksum of the rest, renewed before each commit.
+    seal: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +97,14 @@ impl Send {
     fn is_whole(&self) -> bool {
         let flags = self.kind <= SendKind::Bye as u8 && self.stalled <= 1 && self.slow <= 1;
         let bytes = 1..=PAYLOAD_BYTES_MAX;
-        flags
+        self.seal == self.seal_now()
+            && flags
             && bytes.contains(&self.payload_bytes.into())
             && self.switch_left <= SWITCH_BYTES as u8
+    }
+
+    fn seal_now(&self) -> u32 {
+        crc32fast::hash(&self.as_bytes()[..SEAL_AT])
     }
 }
 
@@ -116,7 +123,7 @@ impl Sends {
     }
 
     /// The sends of an engine that was killed after it had committed this transaction, of those
-    /// clients who are still `sending`; what else lies there is forgotten.
+    /// clients who are still `sending`; what else lies there, or is damaged, is forgotten.
     ///
     /// # Errors
     /// The memory is none of ours.
@@ -146,7 +153,7 @@ impl Sends {
 
     /// A place for one more; `None` when there is none.
     pub fn insert(&mut self, send: Send) -> Option<u32> {
-        assert!(send.tenant > 0 && send.is_whole());
+        assert!(send.tenant > 0 && send.payload_bytes > 0);
         let place = self.free.pop()?;
         self.count += 1;
         self[place] = send;
@@ -181,6 +188,18 @@ impl Sends {
 
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Before a commit: whatever was written in this transaction gets its checksum.
+    pub fn seal(&mut self) {
+        for index in 0..self.image.written() {
+            let Some(at) = self.image.written_at(index) else { continue };
+            let place = (at / SEND_BYTES) as u32;
+            let seal = self.read(place).seal_now();
+            if self.read(place).tenant > 0 && self.read(place).seal != seal {
+                self[place].seal = seal;
+            }
+        }
     }
 
     /// Begins a transaction, see [`Image`].
@@ -236,5 +255,6 @@ pub const SWITCH_BYTES: usize = 4;
 pub const STALLED_MAX: u32 = 64;
 
 const SEND_BYTES: usize = size_of::<Send>();
+const SEAL_AT: usize = core::mem::offset_of!(Send, seal);
 
 const _: () = assert!(SEND_BYTES == 192 && SEND_BYTES.is_multiple_of(crate::image::LINE_BYTES));

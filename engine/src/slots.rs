@@ -54,6 +54,7 @@ impl Slots {
             let high = pair.get(1).copied().unwrap_or(0);
             image.set_word(LIMITS_WORD + index, u64::from(high) << 32 | u64::from(pair[0]));
         }
+        image.set_word(LIMITS_SEAL_WORD, limits_seal(limits));
         let epoch = image.commit();
         image.begin(epoch);
         Self { image, capacity: limits.slots_max, free: NIL, used: 0 }
@@ -68,7 +69,9 @@ impl Slots {
         let mut image = Image::open(Kind::Records, map)?;
         image.roll_back(image.committed());
         let limits = limits_of(&image);
-        if limits.check().is_err() || image.len() < Self::bytes(limits.slots_max) {
+        let is_sealed = image.word(LIMITS_SEAL_WORD) == limits_seal(&limits);
+        let is_sound = is_sealed && limits.check().is_ok();
+        if !is_sound || image.len() < Self::bytes(limits.slots_max) {
             return Err(Foreign::Size(Kind::Records));
         }
         let mut slots = Self { image, capacity: limits.slots_max, free: NIL, used: 0 };
@@ -235,6 +238,11 @@ fn limits_of(image: &Image) -> Limits {
     }))
 }
 
+/// Limits that are damaged would ask for any amount of memory.
+fn limits_seal(limits: &Limits) -> u64 {
+    crc32fast::hash(limits.words().as_bytes()).into()
+}
+
 const RECORD_BYTES: usize = size_of::<Record>();
 const SEAL_BYTES: usize = 4;
 /// Slots that were ever claimed lie below it.
@@ -242,9 +250,10 @@ const END_WORD: usize = 0;
 const RINGS_WORD: usize = 1;
 const COUNTS_WORD: usize = 2;
 const LIMITS_WORD: usize = 3;
+const LIMITS_SEAL_WORD: usize = LIMITS_WORD + LIMIT_WORDS.div_ceil(2);
 
 const _: () = assert!(RECORD_BYTES == LINE_BYTES, "a record is kept and sealed as a line");
-const _: () = assert!(LIMITS_WORD + LIMIT_WORDS.div_ceil(2) <= WORDS);
+const _: () = assert!(LIMITS_SEAL_WORD < WORDS);
 
 #[cfg(test)]
 impl Slots {

@@ -118,6 +118,7 @@ impl Core {
             self.slots
                 .set_ledger(Ledger { applied: ledger.applied.wrapping_add(applied), ..ledger });
         }
+        self.sends.seal();
         let epoch = self.slots.commit();
         assert_eq!(epoch, self.slots.committed() + 1);
         self.sends.begin(epoch);

@@ -45,7 +45,7 @@ impl Core {
         core.now = now;
         let (sends_by_slot, parcels) = (HashMap::new(), Vec::new());
         core.reviving = Some(Reviving { cursor: 0, sends: sends_by_slot, parcels, damaged });
-        core.claim_words();
+        core.claim_words(&sending);
         for slot in 0..core.slots.end() {
             core.rebuild(slot, &sending);
         }
@@ -55,13 +55,15 @@ impl Core {
         Ok(core)
     }
 
-    /// Every client's words are its own, and no memory is lost. Whose are damaged must go.
-    fn claim_words(&mut self) {
+    /// Every client's words are its own, and no memory is lost. Whose are damaged must go, and who
+    /// was told something that nobody knows any more.
+    fn claim_words(&mut self, sending: &HashSet<u32>) {
         let mut claims = self.cold.claims();
         let mut torn = Vec::new();
         for slot in 0..self.slots.end() {
             let is_free = self.state(slot) == State::Free;
-            if !is_free && !self.cold.claim(self.slots[slot].cold, &mut claims) {
+            let is_cut = self.slots[slot].has(Flag::Send) && !sending.contains(&slot);
+            if !is_free && (is_cut || !self.cold.claim(self.slots[slot].cold, &mut claims)) {
                 torn.push(slot);
             }
         }
@@ -83,13 +85,13 @@ impl Core {
             }
             record.doom(Goodbye::Damaged);
             assert!(record.has(Flag::Doomed));
-            if !matches!(state, State::Asleep | State::Given) {
-                // Who is owed a wake may have heard half a line of ours.
+            if record.has(Flag::Send) || !matches!(state, State::Asleep | State::Given) {
+                // It may have heard half a line of ours, as who is owed a wake may have.
                 record.take_bye();
             }
             if matches!(state, State::Asleep | State::Queued | State::Joining) {
                 record.state = State::Leaving as u8;
-                record.mailbox = NIL;
+                (record.mailbox, record.deadline) = (NIL, 0);
             }
         }
     }
