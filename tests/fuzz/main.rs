@@ -30,6 +30,11 @@ fn notify_bytes() {
 }
 
 #[test]
+fn record_image() {
+    replay("record_image");
+}
+
+#[test]
 fn wire_line() {
     replay("wire_line");
 }

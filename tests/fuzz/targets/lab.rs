@@ -5,11 +5,13 @@
 //! or in a place, nothing in flight, no word in the cold store.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use torpor_engine::action::{Action, Actions};
 use torpor_engine::core::{Core, Now};
+use torpor_engine::image::Foreign;
 use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::memory::Memory;
 use torpor_engine::ring::{Completion, Inbox, Op, PASSED_MAX, Passed, PassedKind, Peer};
 use torpor_engine::token::{Kind, Token};
 use torpor_engine::watch::{Adopted, Adoption, WATCHES_PER_NOTIFY_MAX, WatchOrder};
@@ -25,8 +27,10 @@ pub struct Lab {
     lobby_next: u32,
     /// Operations in flight at each place that holds a descriptor.
     places: BTreeMap<Place, Vec<Token>>,
+    /// What the vault holds of an engine before this one.
+    vault: BTreeSet<Place>,
     /// Operations in flight.
-    flying: Vec<Token>,
+    pub flying: Vec<Token>,
     /// Items of the epoll set.
     items: Vec<Token>,
     /// Sends and cancels whose completion is still to come.
@@ -35,6 +39,8 @@ pub struct Lab {
     /// What went to the handoff thread.
     pub wakes: Vec<Wake<()>>,
     replied: usize,
+    /// Clients can come and go this often for each other.
+    rounds: u32,
     /// What the worker and the client were told.
     pub said: Vec<u8>,
     pub told: Vec<u8>,
@@ -54,40 +60,61 @@ thread_local! {
 
 impl Lab {
     pub fn new() -> Self {
-        let limits = Limits {
-            slots_max: 2,
-            conns_max: 2,
-            line_bytes_max: LINE_BYTES_MAX,
-            cold_blocks_max: 128,
-            mailboxes_max: 2,
-            handoffs_in_flight_max: 1,
-            sends_in_flight_max: 2,
-            dozers_max: 2,
-        };
+        let limits = Limits { slots_max: 2, ..limits() };
+        let lab = Self::start(Core::new(&limits, Knobs::default(), 1));
+        Self { rounds: 4, ..lab }
+    }
+
+    /// Around a core that has room for more clients.
+    pub fn start(core: Core) -> Self {
+        let mut lab = Self::around(core);
+        lab.core.start(&mut lab.out);
+        lab.act();
+        lab
+    }
+
+    /// An heir over this memory, to whom the vault gives any socket of the dead engine, and the
+    /// completions that it had not applied; it takes everybody up.
+    pub fn inherit(memory: Memory, completed: &[(Completion, &[u8])]) -> Result<Self, Foreign> {
+        let mut lab = Self::around(Core::revive(Knobs::default(), 1, memory, NOW)?);
+        lab.vault = (0..SLOTS_MAX).map(Place::Client).chain((0..2).map(Place::Conn)).collect();
+        for (done, bytes) in completed {
+            lab.core.inherit(done, bytes, &mut lab.out);
+            lab.out.clear();
+        }
+        lab.core.take_over(lab.core.ledger().ring.wrapping_add(1));
+        while lab.core.resume_some(&mut lab.out) {
+            lab.act();
+            lab.out.clear();
+        }
+        lab.core.start(&mut lab.out);
+        lab.act();
+        lab.settle();
+        Ok(lab)
+    }
+
+    fn around(core: Core) -> Self {
         let (inbox, mut out) = SPARE.take().unwrap_or_else(|| (Inbox::new(4), Actions::new()));
         out.clear();
-        let mut core = Core::new(&limits, Knobs::default(), 1);
-        core.start(&mut out);
-        let now = Now { mono_ms: 1000, wall_us: 1_800_000_000_000_000 };
-        let mut lab = Self {
+        Self {
             core,
             inbox,
             out,
-            now,
+            now: NOW,
             lobby: BTreeMap::new(),
             lobby_next: 0,
             places: BTreeMap::new(),
+            vault: BTreeSet::new(),
             flying: Vec::new(),
             items: Vec::new(),
             owed: VecDeque::new(),
             adoptions: Vec::new(),
             wakes: Vec::new(),
             replied: 0,
+            rounds: 2 * SLOTS_MAX,
             said: Vec::new(),
             told: Vec::new(),
-        };
-        lab.act();
-        lab
+        }
     }
 
     /// A worker connects.
@@ -124,6 +151,17 @@ impl Lab {
         let Some(token) = self.flying(Kind::ClientRecv) else { return false };
         self.complete(Completion::plain(token, bytes.len() as i32, false), bytes);
         true
+    }
+
+    /// The same of the client in this slot.
+    pub fn client_in_says(&mut self, slot: u32, bytes: &[u8]) {
+        self.items.sort_by_key(|item| item.index() != slot);
+        if self.items.first().is_some_and(|item| item.index() == slot) {
+            self.stir();
+        }
+        let is_its = |token: &&Token| token.kind() == Kind::ClientRecv && token.index() == slot;
+        let token = *self.flying.iter().find(is_its).expect("it is heard");
+        self.complete(Completion::plain(token, bytes.len() as i32, false), bytes);
     }
 
     /// Who sleeps in the epoll set is told to have stirred, and so gets a recv.
@@ -182,39 +220,38 @@ impl Lab {
 
     /// An honest worker gives its client, which idles on a mailbox.
     pub fn hibernate(&mut self) {
+        self.hibernate_with(LINE);
+    }
+
+    /// The same with a line of its own.
+    pub fn hibernate_with(&mut self, line: &[u8]) {
+        let before = self.core.counters().asleep;
         self.connect();
         self.worker_says(VERSION, &[], false);
-        self.worker_says(LINE, &[PassedKind::Tcp], false);
+        self.worker_says(line, &[PassedKind::Tcp], false);
         self.settle();
         self.worker_says(b"\n", &[PassedKind::Inotify], false);
         self.settle();
         self.recv_ends(Kind::ConnRecv, 0);
         self.settle();
-        assert_eq!(self.core.counters().asleep, 1, "said: {}", self.said.escape_ascii());
+        let asleep = self.core.counters().asleep;
+        assert_eq!(asleep, before + 1, "said: {}", self.said.escape_ascii());
     }
 
     pub fn hibernated(&self) -> u64 {
         self.core.counters().hibernated
     }
 
-    /// Worker and client hang up, a woken client is taken; then nothing may be left.
-    pub fn end(mut self) {
-        for _ in 0..ROUNDS_MAX {
+    /// Worker and client hang up, a woken client is taken; then nothing may be left but memory.
+    pub fn end(mut self) -> Memory {
+        for _ in 0..self.rounds {
             self.recv_ends(Kind::ConnRecv, 0);
             self.settle();
             self.stir();
             self.recv_ends(Kind::ClientRecv, 0);
             self.recv_ends(Kind::Notify, 1);
             self.settle();
-            while let Some(wake) = self.wakes.get_mut(self.replied) {
-                let Wake { slot, generation, session, ref mut parcel, .. } = *wake;
-                let (outcome, parcel) = (Outcome::Taken, std::mem::take(parcel));
-                self.replied += 1;
-                self.inbox.replies.push(Reply { slot, generation, outcome, parcel });
-                self.step();
-                self.inbox.exited.push(Exited { slot, generation, session });
-                self.step();
-            }
+            self.take_all(|_, _| {});
         }
         self.pass_ms(1000);
         let forever = [Kind::Accept, Kind::Watch, Kind::Doorbell, Kind::Items];
@@ -224,6 +261,40 @@ impl Lab {
         assert_eq!((left.asleep, left.awake, left.in_flight, left.conns), (0, 0, 0, 0));
         assert_eq!((left.cold_blocks_used, left.mailboxes, left.notify_kept), (0, 0, 0));
         SPARE.set(Some((self.inbox, self.out)));
+        self.core.into_memory()
+    }
+
+    /// Every client says DONE and is given to a worker, with the words that `see` is shown.
+    pub fn wake_all(&mut self, mut see: impl FnMut(u32, &[u8])) {
+        for _ in 0..self.rounds {
+            self.recv_ends(Kind::ConnRecv, 0);
+            self.settle();
+            self.client_says(b"DONE\r\n");
+            self.settle();
+            self.take_all(&mut see);
+            // Whoever has to go waits for a place among those who are told so.
+            self.pass_ms(1000);
+            self.settle();
+        }
+    }
+
+    /// A worker takes every client that is handed over.
+    fn take_all(&mut self, mut see: impl FnMut(u32, &[u8])) {
+        while let Some(wake) = self.wakes.get_mut(self.replied) {
+            let Wake { slot, generation, session, ref mut parcel, .. } = *wake;
+            see(slot, parcel);
+            let (outcome, parcel) = (Outcome::Taken, std::mem::take(parcel));
+            self.replied += 1;
+            self.inbox.replies.push(Reply { slot, generation, outcome, parcel });
+            self.step();
+            self.inbox.exited.push(Exited { slot, generation, session });
+            self.step();
+        }
+    }
+
+    /// What the engine leaves behind when it is killed now.
+    pub fn into_memory(self) -> Memory {
+        self.core.into_memory()
     }
 
     fn pass(&mut self, kind: PassedKind) -> Passed {
@@ -232,8 +303,9 @@ impl Lab {
         Passed { lobby: self.lobby_next, kind, dev_major: 0, dev_minor: 9, inode: INODE }
     }
 
+    /// The latest of its kind.
     fn flying(&self, kind: Kind) -> Option<Token> {
-        self.flying.iter().copied().find(|token| token.kind() == kind)
+        self.flying.iter().copied().rfind(|token| token.kind() == kind)
     }
 
     fn complete(&mut self, mut done: Completion, bytes: &[u8]) {
@@ -286,10 +358,11 @@ impl Lab {
             Op::DeleteItem { slot } => self.items.retain(|item| item.index() != slot),
             Op::SeatConn { passed, conn } => self.seat(passed, Place::Conn(conn)),
             Op::SeatClient { passed, slot } => self.seat(passed, Place::Client(slot)),
-            Op::HoldConn { .. } | Op::ReleaseClient { .. } => {}
-            Op::ClaimConn { .. } | Op::ReleaseConn { .. } | Op::ClaimClient { .. } => {
-                panic!("{op:?}: nobody was here")
-            }
+            Op::HoldConn { .. } => {}
+            Op::ReleaseClient { slot } => drop(self.vault.remove(&Place::Client(slot))),
+            Op::ReleaseConn { conn } => drop(self.vault.remove(&Place::Conn(conn))),
+            Op::ClaimConn { conn } => self.claim(Place::Conn(conn)),
+            Op::ClaimClient { slot } => self.claim(Place::Client(slot)),
             Op::Drop { passed } => self.leave(passed),
             Op::RecvConn { token, conn } => self.fly(Some(Place::Conn(conn)), token),
             Op::RecvClient { token, slot } => self.fly(Some(Place::Client(slot)), token),
@@ -333,6 +406,11 @@ impl Lab {
         assert!(self.places.insert(place, Vec::new()).is_none(), "{place:?} is taken");
     }
 
+    fn claim(&mut self, place: Place) {
+        assert!(self.vault.remove(&place), "{place:?}: nobody was here");
+        assert!(self.places.insert(place, Vec::new()).is_none(), "{place:?} is taken");
+    }
+
     fn leave(&mut self, passed: Passed) {
         let kind = self.lobby.remove(&passed.lobby);
         assert_eq!(kind, Some(passed.kind), "in the lobby once");
@@ -356,5 +434,20 @@ const LINE_BYTES_MAX: u32 = 1024;
 const LINE: &[u8] = b"u1\tp: \tidle_notify_interval=0\tpeer_dev_major=0\tpeer_dev_minor=9\t\
     peer_ino=77\tsession=s1\ttag=a3\tidle-cmd\tnotify_fd\tstate=YmFzZQo=\n";
 const INODE: u64 = 77;
-/// Worker, client and wake can wait for each other this often.
-const ROUNDS_MAX: u32 = 4;
+/// Clients of a lab that is inherited, at most.
+pub const SLOTS_MAX: u32 = 8;
+const NOW: Now = Now { mono_ms: 1000, wall_us: 1_800_000_000_000_000 };
+
+/// Small, so that everything is soon full.
+pub fn limits() -> Limits {
+    Limits {
+        slots_max: SLOTS_MAX,
+        conns_max: 2,
+        line_bytes_max: LINE_BYTES_MAX,
+        cold_blocks_max: 128,
+        mailboxes_max: 2,
+        handoffs_in_flight_max: 1,
+        sends_in_flight_max: 2,
+        dozers_max: 2,
+    }
+}
