@@ -28,6 +28,8 @@ pub trait Handoff {
     fn exited(&mut self) -> Option<Exited>;
     /// The step has committed: what was told before it needs not be found out by an heir.
     fn applied(&mut self) {}
+    /// Writes what is counted here, and the core knows nothing of.
+    fn count(&self, _counters: &mut Counters) {}
 }
 
 /// The watcher, or the simulated one.
@@ -128,6 +130,7 @@ where
         self.act()?;
         let mut counters = *self.core.counters();
         self.ring.count(&mut counters);
+        self.handoff.count(&mut counters);
         self.desk.counters(&counters);
         Ok(self.stopped)
     }

@@ -166,4 +166,15 @@ pub struct Counters {
     pub dense: u64,
     pub dense_lost: u64,
     pub dense_found: u64,
+    /// Totals since start: how long wakes waited for us (`torpor_handoff::delays`), each counted at
+    /// the first bound that it kept.
+    pub delays_50us: u64,
+    pub delays_100us: u64,
+    pub delays_150us: u64,
+    pub delays_200us: u64,
+    pub delays_300us: u64,
+    pub delays_500us: u64,
+    pub delays_1ms: u64,
+    pub delays_longer: u64,
+    pub delays_sum_us: u64,
 }

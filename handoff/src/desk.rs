@@ -16,11 +16,12 @@ use nix::sys::eventfd::EventFd;
 use slab::Slab;
 
 use crate::bell::answer;
+use crate::delays::wall_us;
 use crate::master::Event;
 use crate::message::{Exited, Returned, Wake};
 use crate::outcome::{Cause, Outcome};
 use crate::set::{Set, What};
-use crate::talk::{Talk, Until, Way};
+use crate::talk::{Talk, Turn, Until, Way};
 use crate::thread::Doorbell;
 use crate::workers::Workers;
 
@@ -42,8 +43,7 @@ pub(crate) struct Desk {
     /// Conversations that are due; kept for its allocation.
     due: Vec<usize>,
     start: Instant,
-    /// When this turn began to serve.
-    now_ms: u64,
+    turn: Turn,
     /// Before this nothing is due.
     due_ms: u64,
     /// Replies that went out since the doorbell was rung.
@@ -75,7 +75,7 @@ impl Desk {
             workers,
             due: Vec::with_capacity(room),
             start: Instant::now(),
-            now_ms: 0,
+            turn: Turn::default(),
             due_ms: u64::MAX,
             replied: 0,
             is_open: true,
@@ -144,13 +144,13 @@ impl Desk {
 
     fn read_until(&mut self, key: usize, until: Until) -> bool {
         let Some(talk) = self.talks.get_mut(key) else { return false };
-        let outcome = talk.read(&self.way, self.now_ms, until);
+        let outcome = talk.read(&self.way, self.turn, until);
         self.follow(key, outcome)
     }
 
     fn tell(&mut self, key: usize, event: Event<'_>) {
         let Some(talk) = self.talks.get_mut(key) else { return };
-        let outcome = talk.on(event, &self.way, self.now_ms);
+        let outcome = talk.on(event, &self.way, self.turn);
         self.follow(key, outcome);
     }
 
@@ -177,7 +177,7 @@ impl Desk {
     }
 
     fn look_after_due(&mut self) {
-        let now_ms = self.now_ms;
+        let now_ms = self.turn.ms;
         if now_ms < self.due_ms {
             return;
         }
@@ -215,7 +215,7 @@ impl Desk {
     fn begin(&mut self, wake: Wake<OwnedFd>) {
         assert!(self.talks.len() < self.room, "more wakes than may be in flight");
         let is_resumed = wake.is_resumed;
-        let talk = match Talk::begin(wake, &self.way, self.now_ms) {
+        let talk = match Talk::begin(wake, &self.way, self.turn) {
             Ok(talk) => talk,
             Err(returned) => return self.reply(returned),
         };
@@ -266,13 +266,13 @@ impl Desk {
             return EpollTimeout::NONE;
         }
         // The turn has taken no time worth another look at the clock: what is due is a moment late.
-        let wait_ms = self.due_ms.saturating_sub(self.now_ms);
+        let wait_ms = self.due_ms.saturating_sub(self.turn.ms);
         EpollTimeout::from(u16::try_from(wait_ms).unwrap_or(u16::MAX))
     }
 
     fn read_clock(&mut self) {
-        let elapsed_ms = self.start.elapsed().as_millis();
-        self.now_ms = u64::try_from(elapsed_ms).expect("584 million years");
+        let ms = u64::try_from(self.start.elapsed().as_millis()).expect("584 million years");
+        self.turn = Turn { ms, us: wall_us() };
     }
 }
 

@@ -23,6 +23,7 @@
 //! * `bell`: how the threads wake each other.
 //! * `talk`, `set`, `desk`, [`thread`]: sockets, epoll set and thread around it. They hold no rule
 //!   of their own but this one: read until nothing is left before time or death is reported.
+//! * [`delays`]: how long we keep a wake waiting.
 //! * `workers`: those that took a client, until their processes end.
 //! * [`sys`]: descriptors that travel; the only `unsafe` code here.
 //!
@@ -31,6 +32,7 @@
 //! shutdown of the client's connection ends our ownership.
 
 mod bell;
+pub mod delays;
 mod desk;
 pub mod keep;
 pub mod line;

@@ -21,6 +21,8 @@ pub struct Wake<D> {
     /// True exactly when an engine that was killed gave the client away: what became of its
     /// conversation decides.
     pub is_resumed: bool,
+    /// When the step began that sends it: microseconds of the wall clock, for `delays`.
+    pub since_us: u64,
     /// The whole request line, LF included (`line::unhibernate::render`).
     pub parcel: Vec<u8>,
     pub client: D,
@@ -29,8 +31,10 @@ pub struct Wake<D> {
 impl<D> Wake<D> {
     /// The same wake with another client.
     pub fn with<E>(self, client: E) -> Wake<E> {
-        let Self { slot, generation, session, place, attempt, is_resumed, parcel, .. } = self;
-        Wake { slot, generation, session, place, attempt, is_resumed, parcel, client }
+        let Self {
+            slot, generation, session, place, attempt, is_resumed, since_us, parcel, ..
+        } = self;
+        Wake { slot, generation, session, place, attempt, is_resumed, since_us, parcel, client }
     }
 }
 
@@ -71,8 +75,8 @@ impl<D> Returned<D> {
         assert!(reason.len() <= crate::line::REASON_BYTES_MAX);
         wake.parcel.clear();
         wake.parcel.extend_from_slice(reason);
-        let reply =
-            Reply { slot: wake.slot, generation: wake.generation, outcome, parcel: wake.parcel };
+        let Wake { slot, generation, parcel, .. } = wake;
+        let reply = Reply { slot, generation, outcome, parcel };
         Self { reply, client: outcome.is_ours().then_some(wake.client), kept: None }
     }
 }

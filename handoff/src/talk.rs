@@ -10,6 +10,7 @@ use nix::sys::socket::{
     socket,
 };
 
+use crate::delays::{Delays, wall_us};
 use crate::keep::{Keep, Kept};
 use crate::line::MASTER_VERSION;
 use crate::master::{Conversation, Event, Found, Step, Timeouts};
@@ -24,6 +25,16 @@ pub(crate) struct Way {
     pub(crate) timeouts: Timeouts,
     /// None where nothing outlives the process.
     pub(crate) keep: Option<Arc<dyn Keep>>,
+    pub(crate) delays: Arc<Delays>,
+}
+
+/// When a turn of the thread began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turn {
+    /// Since the thread was started.
+    pub(crate) ms: u64,
+    /// Of the wall clock.
+    pub(crate) us: u64,
 }
 
 /// A client on its way to a worker.
@@ -42,6 +53,8 @@ pub(crate) struct Talk {
     pub(crate) is_watched: bool,
     /// True exactly when its place keeps it: what the worker says stays in the socket.
     is_kept: bool,
+    /// How long the wake has waited for us until it connected.
+    delay_us: u64,
 }
 
 /// How far a socket is read.
@@ -59,15 +72,16 @@ pub(crate) type NotBegun = Returned<OwnedFd>;
 impl Talk {
     /// Connects, or goes on where an engine before us was killed. A failure of connect or of our
     /// own descriptors gives the client back, and so does a place that says that it was not sent.
-    pub(crate) fn begin(wake: Wake<OwnedFd>, way: &Way, now_ms: u64) -> Result<Self, NotBegun> {
+    pub(crate) fn begin(wake: Wake<OwnedFd>, way: &Way, now: Turn) -> Result<Self, NotBegun> {
         if wake.is_resumed {
-            return Self::resume(wake, way, now_ms);
+            return Self::resume(wake, way, now);
         }
-        let mut conversation = Conversation::new(now_ms, &way.timeouts, wake.parcel.len());
+        let mut conversation = Conversation::new(now.ms, &way.timeouts, wake.parcel.len());
+        let delay_us = wall_us().saturating_sub(wake.since_us);
         match connected(&way.path) {
-            Ok(socket) => Ok(Self::new(wake, conversation, socket, None)),
+            Ok(socket) => Ok(Self { delay_us, ..Self::new(wake, conversation, socket, None) }),
             Err(errno) => {
-                let step = conversation.on(Event::ConnectFailed(errno as i32), now_ms);
+                let step = conversation.on(Event::ConnectFailed(errno as i32), now.ms);
                 let Step::Finish(outcome) = step else { panic!("no way on without a socket") };
                 Err(Returned::new(wake, outcome, &[]))
             }
@@ -75,13 +89,13 @@ impl Talk {
     }
 
     /// The rules are in `master/heir.rs`.
-    fn resume(wake: Wake<OwnedFd>, way: &Way, now_ms: u64) -> Result<Self, NotBegun> {
+    fn resume(wake: Wake<OwnedFd>, way: &Way, now: Turn) -> Result<Self, NotBegun> {
         let kept = way.keep.as_ref().and_then(|keep| keep.take(wake.place));
         let found = kept.as_ref().map(|Kept { socket, worker }| Found {
             attempt: mark_of(socket.as_fd()),
             has_pidfd: worker.is_some(),
         });
-        let conversation = Conversation::resumed(now_ms, &way.timeouts, wake.attempt, found);
+        let conversation = Conversation::resumed(now.ms, &way.timeouts, wake.attempt, found);
         let Some((conversation, Kept { socket, worker })) = conversation.zip(kept) else {
             let outcome = Outcome::Unsent(Cause::Host(Errno::ECANCELED as i32));
             return Err(Returned::new(wake, outcome, &[]));
@@ -98,14 +112,23 @@ impl Talk {
         socket: OwnedFd,
         worker: Option<OwnedFd>,
     ) -> Self {
-        let (is_full, is_watched, is_kept) = (false, false, false);
-        Self { conversation, wake, socket, worker, retry_ms: None, is_full, is_watched, is_kept }
+        Self {
+            conversation,
+            wake,
+            socket,
+            worker,
+            retry_ms: None,
+            is_full: false,
+            is_watched: false,
+            is_kept: false,
+            delay_us: 0,
+        }
     }
 
     /// Tells an event and does what follows from it, until there is nothing to do. Some when the
     /// conversation is over.
-    pub(crate) fn on(&mut self, event: Event<'_>, way: &Way, now_ms: u64) -> Option<Outcome> {
-        let mut step = self.conversation.on(event, now_ms);
+    pub(crate) fn on(&mut self, event: Event<'_>, way: &Way, now: Turn) -> Option<Outcome> {
+        let mut step = self.conversation.on(event, now.ms);
         loop {
             let sent = match step {
                 Step::Wait => return None,
@@ -113,30 +136,30 @@ impl Talk {
                 Step::ShutClient => {
                     // A client that has gone already is as good as shut.
                     let _ = shutdown(self.wake.client.as_raw_fd(), Shutdown::Both);
-                    step = self.conversation.on(Event::ClientShut, now_ms);
+                    step = self.conversation.on(Event::ClientShut, now.ms);
                     continue;
                 }
                 Step::SendVersion { from } => self.send(&MASTER_VERSION[from..]),
-                Step::SendFirst => self.send_first(way),
+                Step::SendFirst => self.send_first(way, now),
                 Step::SendRest { from } => self.send(&self.wake.parcel[from..]),
             };
             step = match sent {
-                Ok(count) => self.conversation.on(Event::Sent { count }, now_ms),
+                Ok(count) => self.conversation.on(Event::Sent { count }, now.ms),
                 Err(Errno::EINTR) => step,
                 Err(Errno::EAGAIN) => {
                     self.is_full = true;
                     return None;
                 }
                 Err(errno) => {
-                    self.retry_ms = Some(now_ms + RETRY_MS);
-                    self.conversation.on(Event::SendFailed(errno as i32), now_ms)
+                    self.retry_ms = Some(now.ms + RETRY_MS);
+                    self.conversation.on(Event::SendFailed(errno as i32), now.ms)
                 }
             };
         }
     }
 
     /// Reads until there is nothing left. Some when the conversation is over.
-    pub(crate) fn read(&mut self, way: &Way, now_ms: u64, until: Until) -> Option<Outcome> {
+    pub(crate) fn read(&mut self, way: &Way, now: Turn, until: Until) -> Option<Outcome> {
         let mut buffer = [0; READ_BYTES];
         loop {
             let event = match self.hear(&mut buffer) {
@@ -147,7 +170,7 @@ impl Talk {
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return None,
                 Err(errno) => {
-                    self.retry_ms = Some(now_ms + RETRY_MS);
+                    self.retry_ms = Some(now.ms + RETRY_MS);
                     Event::ReceiveFailed(errno as i32)
                 }
             };
@@ -155,7 +178,7 @@ impl Talk {
                 Event::Received { bytes, .. } => until == Until::Short && bytes.len() < READ_BYTES,
                 _ => true,
             };
-            let outcome = self.on(event, way, now_ms);
+            let outcome = self.on(event, way, now);
             if outcome.is_some() || is_last {
                 return outcome;
             }
@@ -182,7 +205,7 @@ impl Talk {
     }
 
     /// The risky step: after it the client may be the worker's. So it is in its place before.
-    fn send_first(&mut self, way: &Way) -> nix::Result<usize> {
+    fn send_first(&mut self, way: &Way, now: Turn) -> nix::Result<usize> {
         if let Some(keep) = way.keep.as_ref().filter(|_| !self.is_kept) {
             mark(self.socket.as_fd(), self.wake.attempt)?;
             peek_from_start(self.socket.as_fd())?;
@@ -191,7 +214,11 @@ impl Talk {
             put.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
             self.is_kept = true;
         }
-        send_with_fd(self.socket.as_fd(), &self.wake.parcel[..1], self.wake.client.as_fd())
+        let delay_us = self.delay_us + wall_us().saturating_sub(now.us);
+        let first = &self.wake.parcel[..1];
+        let sent = send_with_fd(self.socket.as_fd(), first, self.wake.client.as_fd())?;
+        way.delays.add(delay_us);
+        Ok(sent)
     }
 
     /// When something has to be done without an event.

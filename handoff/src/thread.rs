@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::bell::{Bell as _, announce};
+use crate::delays::{Delayed, Delays};
 use crate::desk::{Channels, Desk};
 use crate::keep::Keep;
 use crate::master::Timeouts;
@@ -53,6 +54,7 @@ pub struct Handoff {
     /// Wakes whose replies were not fetched.
     in_flight: u32,
     in_flight_max: u32,
+    delays: Arc<Delays>,
     keep: Option<Arc<dyn Keep>>,
     /// Places of replies that were fetched and, as far as we know, not committed.
     kept: Vec<u32>,
@@ -85,7 +87,8 @@ impl Handoff {
         let doorbell = Doorbell::new(doorbell);
         let channels = Channels { wakes: wakes_out, returns: returns_in, exits: exits_in };
         let workers = Workers::new(watched);
-        let way = Way { path: config.master_path, timeouts, keep: keep.clone() };
+        let (path, delays) = (config.master_path, Arc::new(Delays::default()));
+        let way = Way { path, timeouts, keep: keep.clone(), delays: Arc::clone(&delays) };
         let desk = Desk::new(way, room, workers, Arc::clone(&bell), channels, doorbell)?;
         let thread = Builder::new().name("torpor-handoff".into()).spawn(move || desk.run())?;
         let (wakes, thread) = (Some(wakes), Some(thread));
@@ -98,6 +101,7 @@ impl Handoff {
             has_sent: false,
             in_flight: 0,
             in_flight_max,
+            delays,
             keep,
             kept: Vec::with_capacity(room),
         })
@@ -148,6 +152,11 @@ impl Handoff {
     /// whoever fetches this first and the replies then has the reply too.
     pub fn exited(&mut self) -> Option<Exited> {
         self.exits.try_recv().ok()
+    }
+
+    /// How long wakes have waited for us.
+    pub fn delayed(&self) -> Delayed {
+        self.delays.load()
     }
 
     /// Wakes whose replies were not fetched.

@@ -240,6 +240,7 @@ fn a_long_line_is_finished_in_pieces() {
             place: 0,
             attempt: 1,
             is_resumed: false,
+            since_us: 0,
             parcel: parcel(1 << 20),
             client: client.into(),
         };
@@ -275,6 +276,7 @@ fn many_at_once_and_no_more_than_allowed() {
             place: 0,
             attempt: 1,
             is_resumed: false,
+            since_us: 0,
             parcel: parcel(0),
             client: client.into(),
         };

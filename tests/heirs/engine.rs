@@ -76,7 +76,8 @@ pub fn run(order: &Order) {
     let parcel = if order.is_resumed { Vec::new() } else { line.into() };
     let Order { attempt, is_resumed, .. } = *order;
     let (slot, generation, session, place) = (0, 1, u64::from(parent_id()), 0);
-    let wake = Wake { slot, generation, session, place, attempt, is_resumed, parcel, client };
+    let wake =
+        Wake { slot, generation, session, place, attempt, is_resumed, since_us: 0, parcel, client };
     handoff.send(wake).expect("there is room");
     handoff.flush();
     let returned = loop {

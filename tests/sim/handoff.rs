@@ -159,8 +159,8 @@ impl SimHandoff {
                     }
                     net.clients[talk.client].handed -= 1;
                     let parcel = std::mem::take(&mut talk.wake.parcel);
-                    let Wake { slot, generation, session, place, attempt, is_resumed, .. } =
-                        talk.wake;
+                    let Wake { slot, generation, session, place, attempt, .. } = talk.wake;
+                    let Wake { is_resumed, since_us, .. } = talk.wake;
                     let open = net.open.clone();
                     let client = SimFd::new(Thing::Client(talk.client), &open);
                     let wake = Wake {
@@ -170,6 +170,7 @@ impl SimHandoff {
                         place,
                         attempt,
                         is_resumed,
+                        since_us,
                         parcel,
                         client,
                     };

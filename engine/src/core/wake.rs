@@ -104,9 +104,18 @@ impl Core {
         assert_eq!(place, parcel.place);
         assert!(self.in_flight > 0, "counted since it was granted");
         let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
-        let (parcel, client) = (parcel.line, ());
-        let wake = Wake { slot, generation, session, place, attempt, is_resumed, parcel, client };
-        out.push(Action::Wake(wake));
+        let (since_us, parcel, client) = (self.now.wall_us, parcel.line, ());
+        out.push(Action::Wake(Wake {
+            slot,
+            generation,
+            session,
+            place,
+            attempt,
+            is_resumed,
+            since_us,
+            parcel,
+            client,
+        }));
     }
 
     /// The request line: words as they came, and what happened since; `false`: they are damaged.

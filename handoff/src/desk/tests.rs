@@ -26,7 +26,7 @@ fn office(path: PathBuf) -> Office {
     let (exits, exits_out) = bounded(1);
     let channels = Channels { wakes, returns, exits };
     let timeouts = Timeouts { version_ms: 10_000, ack_ms: 20, exit_ms: 20 };
-    let way = Way { path, timeouts, keep: None };
+    let way = Way { path, timeouts, keep: None, delays: Arc::default() };
     let (bell, doorbell) = (Arc::new(eventfd()), Doorbell::new(eventfd().into()));
     let workers = Workers::new(1);
     let desk = Desk::new(way, 1, workers, bell, channels, doorbell).unwrap();
@@ -49,6 +49,7 @@ fn the_last_look_finds_the_answer() {
         place: 0,
         attempt: 1,
         is_resumed: false,
+        since_us: 0,
         parcel,
         client: client.into(),
     };

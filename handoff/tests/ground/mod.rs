@@ -97,6 +97,7 @@ impl Ground {
             place: slot,
             attempt: 1,
             is_resumed: false,
+            since_us: 0,
             parcel: parcel(0),
             client: client.into(),
         };

@@ -87,6 +87,15 @@ gauges!(
     dense,
     dense_lost,
     dense_found,
+    delays_50us,
+    delays_100us,
+    delays_150us,
+    delays_200us,
+    delays_300us,
+    delays_500us,
+    delays_1ms,
+    delays_longer,
+    delays_sum_us,
 );
 
 /// What did not fit into the desk's channels.

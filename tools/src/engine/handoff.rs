@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use torpor_engine::drive::Handoff;
+use torpor_engine::report::Counters;
+use torpor_handoff::delays::Delayed;
 use torpor_handoff::keep::Keep;
 use torpor_handoff::message::{Exited, Returned, Wake};
 use torpor_handoff::thread;
@@ -54,5 +56,21 @@ impl Handoff for HandoffThread {
 
     fn applied(&mut self) {
         self.0.applied();
+    }
+
+    fn count(&self, counters: &mut Counters) {
+        let Delayed { counts, sum_us } = self.0.delayed();
+        let fields = [
+            &mut counters.delays_50us,
+            &mut counters.delays_100us,
+            &mut counters.delays_150us,
+            &mut counters.delays_200us,
+            &mut counters.delays_300us,
+            &mut counters.delays_500us,
+            &mut counters.delays_1ms,
+            &mut counters.delays_longer,
+        ];
+        fields.into_iter().zip(counts).for_each(|(field, count)| *field = count);
+        counters.delays_sum_us = sum_us;
     }
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use torpor_engine::report::Counters;
+use torpor_handoff::delays::BOUNDS_US;
 
 use crate::control::{EngineStats, Service, Stats};
 use crate::desk::unlisted;
@@ -69,6 +72,7 @@ impl Collector for Values {
             ("lost", now.lost),
         ];
         counters(out, "handoffs", "Handoffs by how they ended", "outcome", &ends)?;
+        delays(out, &now)?;
         let retried = now.retried_unsent + now.retried_refused + now.retried_gone;
         counter(out, "retried", "Handoffs that are tried again", retried)?;
         counter(out, "lost", "Clients shut down since a worker fell silent", now.lost)?;
@@ -93,6 +97,26 @@ impl Collector for Values {
         engines(out, &self.0)?;
         front(out, &self.0.front)
     }
+}
+
+/// How long wakes have waited for torpor itself.
+fn delays(out: &mut DescriptorEncoder<'_>, now: &Counters) -> fmt::Result {
+    let counts = [
+        now.delays_50us,
+        now.delays_100us,
+        now.delays_150us,
+        now.delays_200us,
+        now.delays_300us,
+        now.delays_500us,
+        now.delays_1ms,
+        now.delays_longer,
+    ];
+    let bounds = BOUNDS_US.map(|bound_us| bound_us as f64 / 1e6).into_iter().chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+    let (name, help) = ("wake_delay_seconds", "From completion to sendmsg, less the worker's part");
+    let mut metric = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    let sum = now.delays_sum_us as f64 / 1e6;
+    metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }
 
 /// Which engines answer, and how the sleepers are shared out.
