@@ -43,6 +43,7 @@ impl<D> Wake<D> {
 pub struct Reply {
     pub slot: u32,
     pub generation: u32,
+    pub session: u64,
     pub outcome: Outcome,
     /// The allocation of the wake. Holds the worker's reason for a refusal, at most 256 bytes as
     /// they came (not printable by promise); empty otherwise.
@@ -75,8 +76,8 @@ impl<D> Returned<D> {
         assert!(reason.len() <= crate::line::REASON_BYTES_MAX);
         wake.parcel.clear();
         wake.parcel.extend_from_slice(reason);
-        let Wake { slot, generation, parcel, .. } = wake;
-        let reply = Reply { slot, generation, outcome, parcel };
+        let Wake { slot, generation, session, parcel, .. } = wake;
+        let reply = Reply { slot, generation, session, outcome, parcel };
         Self { reply, client: outcome.is_ours().then_some(wake.client), kept: None }
     }
 }

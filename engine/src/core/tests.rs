@@ -201,7 +201,8 @@ impl Bench {
 
     fn reply(&mut self, recv: Token, outcome: Outcome) {
         let (slot, generation, parcel) = (recv.index(), recv.generation(), Vec::new());
-        self.inbox.replies.push(Reply { slot, generation, outcome, parcel });
+        let session = self.woken.map_or(0, |woken| woken.session);
+        self.inbox.replies.push(Reply { slot, generation, session, outcome, parcel });
         self.step();
     }
 }

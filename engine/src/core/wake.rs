@@ -91,7 +91,8 @@ impl Core {
         self.hand_over(slot, parcel, false, out);
     }
 
-    /// The client goes to the handoff thread, in the place and under the number of its record.
+    /// The client goes to the handoff thread, in the place and under the number of its record. Its
+    /// line is the one that was read last, unless it is resumed.
     pub(super) fn hand_over(
         &mut self,
         slot: u32,
@@ -103,7 +104,10 @@ impl Core {
         let (place, attempt) = self.slots[slot].bound();
         assert_eq!(place, parcel.place);
         assert!(self.in_flight > 0, "counted since it was granted");
-        let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
+        if is_resumed {
+            self.line = self.lend_line(slot);
+        }
+        let (generation, session) = (self.slots[slot].generation, self.session_of_line(slot));
         let (since_us, parcel, client) = (self.now.wall_us, parcel.line, ());
         out.push(Action::Wake(Wake {
             slot,
@@ -151,14 +155,14 @@ impl Core {
 
     /// The handoff thread is done with a client.
     pub(super) fn reply(&mut self, reply: Reply, out: &mut Actions) {
-        let Reply { slot, generation, outcome, parcel } = reply;
+        let Reply { slot, generation, session, outcome, parcel } = reply;
         assert!(self.slots.is_current(slot, generation), "a handed slot waits for its reply");
         assert_eq!(self.state(slot), State::Handed);
         assert!(self.in_flight > 0);
         self.in_flight -= 1;
         let (place, _) = self.slots[slot].bound();
         match outcome {
-            Outcome::Taken => self.taken(slot, out),
+            Outcome::Taken => self.taken(slot, session, out),
             Outcome::Lost => {
                 self.window.refused(self.now.mono_ms);
                 self.report_goodbye(slot, Goodbye::Lost, out);
@@ -178,7 +182,7 @@ impl Core {
         self.parcels.push(Parcel { place, line });
     }
 
-    fn taken(&mut self, slot: u32, out: &mut Actions) {
+    fn taken(&mut self, slot: u32, session: u64, out: &mut Actions) {
         assert_eq!(self.state(slot), State::Handed);
         assert_ne!(self.slots[slot].cold, NIL);
         self.window.taken(self.now.mono_ms);
@@ -190,7 +194,7 @@ impl Core {
         self.counters.unhibernated += 1;
         let cause = self.cause(slot);
         self.report(Said::Unhibernated(cause), slot, out);
-        let (generation, session) = (self.slots[slot].generation, self.session_hash(slot));
+        let generation = self.slots[slot].generation;
         self.awake.add(Exited { slot, generation, session }, self.now.mono_ms);
         self.turn(slot, Event::Take);
         if !planted(Bug::PlaceKept) {
@@ -266,9 +270,9 @@ impl Core {
         }
     }
 
-    fn session_hash(&mut self, slot: u32) -> u64 {
-        assert_ne!(self.slots[slot].cold, NIL);
-        self.line = self.lend_line(slot);
+    fn session_of_line(&self, slot: u32) -> u64 {
+        assert!(slot < self.slots.end());
+        assert!(!self.line.ends_with(b"\n"), "as it was lent");
         let session = self.line.split(|byte| *byte == b'\t').skip(2);
         let found = session.filter_map(|field| field.strip_prefix(b"session=")).last();
         // A client without a session id is counted by its slot, until it is forgotten by age.

@@ -285,7 +285,7 @@ impl Lab {
             see(slot, parcel);
             let (outcome, parcel) = (Outcome::Taken, std::mem::take(parcel));
             self.replied += 1;
-            self.inbox.replies.push(Reply { slot, generation, outcome, parcel });
+            self.inbox.replies.push(Reply { slot, generation, session, outcome, parcel });
             self.step();
             self.inbox.exited.push(Exited { slot, generation, session });
             self.step();
