@@ -215,8 +215,9 @@ impl Talk {
             self.is_kept = true;
         }
         let delay_us = self.delay_us + wall_us().saturating_sub(now.us);
-        let first = &self.wake.parcel[..1];
-        let sent = send_with_fd(self.socket.as_fd(), first, self.wake.client.as_fd())?;
+        // In one piece where it fits: each piece would wake the worker up.
+        let Wake { parcel, client, .. } = &self.wake;
+        let sent = send_with_fd(self.socket.as_fd(), parcel, client.as_fd())?;
         way.delays.add(delay_us);
         Ok(sent)
     }

@@ -50,7 +50,7 @@ pub enum Step {
     Wait,
     /// Send `MASTER_VERSION[from..]`.
     SendVersion { from: usize },
-    /// Send the first byte of the request, together with the client's descriptor.
+    /// Send as much of the request as goes, with the client's descriptor on its first byte.
     SendFirst,
     /// Send the request from here on. Without a descriptor.
     SendRest { from: usize },
