@@ -1,11 +1,11 @@
 //! What a hibernate, a wake and a keepalive cost torpor itself: the worker does nothing but speak
 //! the whole imap-master conversation, and the clients are peers without sockets on a TUN device.
 //!
-//! CPU is that of all threads of all torpor processes (schedstat). Two delays of a wake: what torpor
-//! has counted itself, from the step that begins with the client's completion to the descriptor's
-//! sendmsg, less the waits for connect and VERSION; and what is seen of it from outside, from the
-//! moment the client is told to speak to the worker's accept, and from the worker's VERSION to the
-//! descriptor.
+//! CPU is that of all threads of all torpor processes (schedstat). Two delays of a wake: what
+//! torpor has counted itself, from the step that begins with the client's completion to the
+//! descriptor's sendmsg, less the waits for connect and VERSION; and what is seen of it from
+//! outside, from the moment the client is told to speak to the worker's accept, and from the
+//! worker's VERSION to the descriptor.
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench null -- \
