@@ -49,12 +49,28 @@ impl Engine {
         knobs: Knobs,
         prepare: impl FnOnce(&mut Lasting),
     ) -> Self {
+        Self::build(slots_max, in_vault, knobs, Ways::default(), prepare)
+    }
+
+    /// One that hears of mailboxes in these ways.
+    pub fn hearing(slots_max: u32, ways: Ways) -> Self {
+        Self::build(slots_max, true, Knobs::default(), ways, |_| {})
+    }
+
+    fn build(
+        slots_max: u32,
+        in_vault: bool,
+        knobs: Knobs,
+        ways: Ways,
+        prepare: impl FnOnce(&mut Lasting),
+    ) -> Self {
         let name = format!("torpor-real-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(name).unwrap();
         let listener = UnixListener::bind_addr(&address).unwrap();
         let bell = EventFd::new().unwrap();
         let doorbell = || bell.as_fd().try_clone_to_owned().unwrap();
-        let (watcher, watch) = ThreadWatcher::start(doorbell(), Ways::default()).unwrap();
+        let marks = ways.marks.as_ref().map(|marks| marks.source().unwrap());
+        let (watcher, watch) = ThreadWatcher::start(doorbell(), ways).unwrap();
         let limits = Limits {
             slots_max,
             conns_max: 4,
@@ -69,11 +85,20 @@ impl Engine {
         };
         let mut lasting = lasting.unwrap();
         prepare(&mut lasting);
-        let ring = KernelRing::new(&limits, lasting, listener.into(), watch, doorbell()).unwrap();
+        let mut ring =
+            KernelRing::new(&limits, lasting, listener.into(), watch, doorbell()).unwrap();
+        marks.into_iter().for_each(|marks| ring.set_marks(marks));
         let core = Core::new(&limits, Knobs { late_change_ms: 0, ..knobs }, 7);
         let driver = Driver::new(core, ring, Master::default(), watcher, Clerk::default());
         let driver = driver.unwrap();
         Self { driver, address, started: Instant::now(), stopped: false }
+    }
+
+    /// After it has stopped.
+    pub fn close(self) {
+        let Driver { watcher, ring, .. } = self.driver;
+        drop(ring);
+        watcher.join();
     }
 
     pub fn counters(&self) -> &Counters {

@@ -2,6 +2,7 @@
 //! because they count the descriptors of their process.
 
 mod ground;
+mod watches;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -172,7 +173,5 @@ fn life(home: &Path, mut engine: Engine) {
     engine.turn_until(|engine| engine.stopped);
     assert_eq!(line(&mut bare), "* BYE Server shutting down.\r\n");
     assert_eq!(bare.read(&mut [0; 1]).unwrap(), 0);
-    let Driver { watcher, ring, .. } = engine.driver;
-    drop(ring);
-    watcher.join();
+    engine.close();
 }
