@@ -22,7 +22,9 @@ pub fn hibernate(clients: u32) -> Result<Weight, Box<dyn Error>> {
     let mut worker = Worker::new(dovecot.base_dir().join("imap-hibernate"), 120);
     let mut maildirs = Maildirs::new(dovecot.dir().join("mail"));
     let mut copies = Copies::default();
+    maildirs.make(clients + 1)?;
     let mut hold = |count| {
+        maildirs.look()?;
         peers.accept(count, |_, stream| {
             let notify = maildirs.watch()?;
             worker.hibernate(stream.as_fd(), Some(notify.as_fd()))?;
@@ -34,9 +36,9 @@ pub fn hibernate(clients: u32) -> Result<Weight, Box<dyn Error>> {
         Ok::<(), Box<dyn Error>>(())
     };
     hold(1)?;
-    let before = Scale::settled(&named(&dovecot, "imap-hibernate"))?;
+    let before = Scale::held(&named(&dovecot, "imap-hibernate"))?;
     hold(clients)?;
-    Ok(before.until(&Scale::read(&named(&dovecot, "imap-hibernate"))?, clients))
+    Ok(before.until(&Scale::held(&named(&dovecot, "imap-hibernate"))?, clients))
 }
 
 /// A client in IDLE in its own stock imap process.

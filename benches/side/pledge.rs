@@ -65,7 +65,8 @@ impl Pledge {
         }
         // It starts without what the kernel does not give, and says so.
         let log = std::fs::read_to_string(pledge.base_dir().join("log"))?;
-        match log.lines().find(|line| line.contains("set dense = false")) {
+        let lacks = |line: &&str| line.contains("set dense = false") || line.contains("be marked");
+        match log.lines().find(lacks) {
             Some(line) => Err(io::Error::new(io::ErrorKind::Unsupported, line)),
             None => Ok(pledge),
         }

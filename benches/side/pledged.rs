@@ -52,21 +52,26 @@ pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
     Ok(before.until(&Scale::read(&pledge.family())?, clients).without(end))
 }
 
-/// What watching a mailbox of its own adds to a sleeper.
+/// What watching a mailbox of its own adds to a sleeper: what the watch holds, not what the worker
+/// before it has left in the kernel's caches.
 ///
 /// # Errors
 /// As [`tcp`].
 pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
-    let mut pledge = start(2 * mailboxes + 1, config)?;
+    // The looks take a while, in which nothing else is to happen to anybody.
+    let terms = Terms { config: config.to_owned(), clients: 2 * mailboxes + 1, keepalive_secs: 0 };
+    let mut pledge = Pledge::start(&terms)?;
     let peers = Peers::start(2 * mailboxes + 2)?;
     let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
+    maildirs.make(mailboxes + 1)?;
     hold(&mut pledge, &peers, 1)?;
     hold_watching(&mut pledge, &peers, &mut maildirs, 1)?;
-    let before = Scale::settled(&pledge.family())?;
+    let before = Scale::held(&pledge.family())?;
     hold(&mut pledge, &peers, mailboxes)?;
-    let between = Scale::read(&pledge.family())?;
+    let between = Scale::held(&pledge.family())?;
+    maildirs.look()?;
     hold_watching(&mut pledge, &peers, &mut maildirs, mailboxes)?;
-    let after = Scale::read(&pledge.family())?;
+    let after = Scale::held(&pledge.family())?;
     let (blind, watching) = (before.until(&between, mailboxes), between.until(&after, mailboxes));
     Ok(watching.on_top_of(&blind))
 }

@@ -113,8 +113,11 @@ impl Row {
             Self::Sleep => pledged::tcp(clients, "doze_secs = 0\n"),
             Self::Dense => pledged::tcp(clients, "doze_secs = 0\ndense = true\n"),
             Self::Unix => pledged::unix(own, "doze_secs = 0\n"),
-            Self::Inotify => pledged::watch(mailboxes, ""),
-            Self::Fanotify => pledged::watch(mailboxes, "[watch]\nfanotify = true\n"),
+            Self::Inotify => pledged::watch(mailboxes, "doze_secs = 0\n"),
+            Self::Fanotify => {
+                let marked = format!("[watch]\nfanotify_dirs = [{:?}]\n", std::env::temp_dir());
+                pledged::watch(mailboxes, &format!("doze_secs = 0\n{marked}"))
+            }
             Self::Stock => beside::hibernate(stock),
             Self::Imap => beside::imap(awake),
             Self::Proxy => beside::proxy(awake),
