@@ -8,6 +8,7 @@ mod handoff;
 mod kit;
 mod parts;
 mod privileges;
+mod seccomp;
 mod watch;
 
 use std::io;
@@ -50,6 +51,9 @@ fn start(number: u32) -> io::Result<()> {
     let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate, dense, marks)?;
     let place = around::Place { number, anvil_pid: kit.anvil_pid, limits };
     let around = Around::start(&kit.config, &parts.ends, place, kit.listeners, &logger)?;
+    if let Err(error) = seccomp::confine() {
+        tracing::warn!(event = "unconfined", "no seccomp filter: {error}");
+    }
     link.send(Word::Ready, "", None)?;
     watch::watch(parts, around, kit.config, &link, &signals, &logger)
 }
