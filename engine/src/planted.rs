@@ -100,6 +100,9 @@ pub enum Bug {
     ConnNotHeld,
     /// The conversation is not held when the client goes to a worker.
     TalkNotHeld,
+    /// An heir believes in items of the epoll set that are ONESHOT: an event that the killed engine
+    /// had fetched does not come again.
+    ItemOneshot,
 }
 
 impl Bug {
@@ -145,7 +148,7 @@ impl Bug {
     ];
 
     /// Those that show when an engine is killed and another takes over.
-    pub const CRASH: [Self; 9] = [
+    pub const CRASH: [Self; 10] = [
         Self::JournalForgotten,
         Self::SealForgotten,
         Self::LiveSlotFreed,
@@ -155,6 +158,7 @@ impl Bug {
         Self::AppliedForgotten,
         Self::ConnNotHeld,
         Self::TalkNotHeld,
+        Self::ItemOneshot,
     ];
 }
 

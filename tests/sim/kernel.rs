@@ -16,7 +16,7 @@ mod ring;
 use std::collections::VecDeque;
 use std::io;
 
-use torpor_engine::planted::kill_point;
+use torpor_engine::planted::{Bug, kill_point, planted};
 use torpor_engine::ring::{BATCH_MAX, Completion, Inbox, Op, Passed, PassedKind, Ring};
 use torpor_engine::slots::Ledger;
 use torpor_engine::token::Token;
@@ -146,7 +146,9 @@ impl SimRing {
         self.past.push(past);
         let new = Self::new(self.net, slots, conns);
         let (held_clients, held_conns) = (self.held_clients, self.held_conns);
-        Self { held_clients, held_conns, number: self.number + 1, past: self.past, ..new }
+        // Each engine has an epoll set of its own, and arms everybody anew.
+        let items = if planted(Bug::ItemOneshot) { self.items } else { Vec::new() };
+        Self { held_clients, held_conns, items, number: self.number + 1, past: self.past, ..new }
     }
 
     pub fn number(&self) -> u32 {

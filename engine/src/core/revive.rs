@@ -161,6 +161,8 @@ impl Core {
         let record = &mut self.slots[slot];
         self.stages.dozing -= u32::from(record.has(Flag::Recv));
         self.stages.sunk -= u32::from(record.has(Flag::Item));
+        let is_in_set = record.has(Flag::Item) && record.state == State::Asleep as u8;
+        let trusts_item = is_in_set && planted(Bug::ItemOneshot);
         let gone = [Flag::Recv, Flag::RecvCancel, Flag::Notify, Flag::NotifyCancel, Flag::Item];
         gone.into_iter().for_each(|flag| record.clear(flag));
         if record.has(Flag::Kept) {
@@ -172,6 +174,9 @@ impl Core {
         assert!(state != State::Free || self.slots[slot].is_joined());
         if !matches!(state, State::Free | State::Offered) {
             out.ring(Op::ClaimClient { slot });
+            if planted(Bug::ItemOneshot) && !trusts_item {
+                out.ring(Op::DeleteItem { slot });
+            }
         }
         if let Some(place) = reviving.sends.remove(&slot) {
             self.resume_send(place, out);
@@ -181,8 +186,13 @@ impl Core {
             State::Offered => self.take_back_offer(slot, out),
             State::Given => self.await_end(slot, out),
             State::Asleep | State::Queued => {
-                self.slots[slot].clear(Flag::Sunk);
-                self.arm_client(slot, out);
+                if trusts_item {
+                    self.slots[slot].set(Flag::Item);
+                    self.stages.sunk += 1;
+                } else {
+                    self.slots[slot].clear(Flag::Sunk);
+                    self.arm_client(slot, out);
+                }
                 if self.slots[slot].deadline == 0 {
                     self.arm_beat(slot);
                 }

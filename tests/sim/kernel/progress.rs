@@ -1,5 +1,6 @@
 //! How operations in flight go on: what completes, in which order, and what of it is told.
 
+use torpor_engine::planted::{Bug, planted};
 use torpor_engine::ring::{CLIENT_BUFFER_BYTES, CLIENT_RECV_BYTES, PASSED_MAX, Peer};
 
 use super::*;
@@ -110,10 +111,10 @@ impl SimRing {
 
     /// Some of what is ready; the rest, and what is not deleted, is told the next time.
     pub(super) fn read_items(&mut self, token: Token) -> bool {
-        let (net, is_dense) = (self.net.borrow(), self.is_dense);
+        let (net, tells_once) = (self.net.borrow(), self.is_dense || planted(Bug::ItemOneshot));
         let ready = self.items.iter_mut().filter(|(client, _, told)| {
             let entry = &net.clients[*client];
-            (entry.sent.len() > entry.pulled || entry.eof || entry.reset) && !(is_dense && *told)
+            (entry.sent.len() > entry.pulled || entry.eof || entry.reset) && !(tells_once && *told)
         });
         let told = ready.take(ITEMS_TOLD_MAX).flat_map(|(_, token, told)| {
             *told = true;

@@ -54,7 +54,11 @@ impl Ring for SimRing {
                 let seat = SimFd::new(held.thing, &self.net.borrow().open);
                 assert!(self.clients[slot as usize].replace(seat).is_none(), "two on one slot");
             }
-            Op::ReleaseClient { slot } => self.let_go(slot),
+            Op::ReleaseClient { slot } => {
+                // A file that nobody has open leaves its epoll set.
+                self.items.retain(|(_, token, _)| token.index() != slot);
+                self.let_go(slot);
+            }
             Op::ReleaseConn { conn } => {
                 let held = self.held_conns[conn as usize].take();
                 if let Some(Thing::Conn(at)) = held.map(|fd| fd.thing) {
