@@ -11,6 +11,7 @@ use torpor_engine::action::{Action, Actions};
 use torpor_engine::core::{Core, Now};
 use torpor_engine::image::Foreign;
 use torpor_engine::limits::{Knobs, Limits};
+use torpor_engine::mailboxes::Debounce;
 use torpor_engine::memory::Memory;
 use torpor_engine::ring::{Completion, Inbox, Op, PASSED_MAX, Passed, PassedKind, Peer};
 use torpor_engine::token::{Kind, Token};
@@ -61,7 +62,7 @@ thread_local! {
 impl Lab {
     pub fn new() -> Self {
         let limits = Limits { slots_max: 2, ..limits() };
-        let lab = Self::start(Core::new(&limits, Knobs::default(), 1));
+        let lab = Self::start(Core::new(&limits, knobs(), 1));
         Self { rounds: 4, ..lab }
     }
 
@@ -76,7 +77,7 @@ impl Lab {
     /// An heir over this memory, to whom the vault gives any socket of the dead engine, and the
     /// completions that it had not applied; it takes everybody up.
     pub fn inherit(memory: Memory, completed: &[(Completion, &[u8])]) -> Result<Self, Foreign> {
-        let mut lab = Self::around(Core::revive(Knobs::default(), 1, memory, NOW)?);
+        let mut lab = Self::around(Core::revive(knobs(), 1, memory, NOW)?);
         lab.vault = (0..SLOTS_MAX).map(Place::Client).chain((0..2).map(Place::Conn)).collect();
         for (done, bytes) in completed {
             lab.core.inherit(done, bytes, &mut lab.out);
@@ -426,6 +427,11 @@ impl Lab {
 
 /// The watches of the honest worker's mailbox.
 pub const WATCHED: [i32; 2] = [1, 2];
+/// A change wakes in the step in which it is told.
+fn knobs() -> Knobs {
+    Knobs { debounce: Debounce::NONE, ..Knobs::default() }
+}
+
 /// The tag of its IDLE.
 pub const TAG: &[u8] = b"a3";
 pub const VERSION: &[u8] = b"VERSION\timap-hibernate\t1\t0\n";
