@@ -100,8 +100,7 @@ impl Adopter {
         let (inode, stat) = self.opener.open(mark)?;
         let is_remote = self.remote.holds(&inode, &stat)?;
         let marks = self.marks.as_ref().filter(|_| !is_remote);
-        let number = marks.zip(mark.handle.as_ref());
-        if let Some(wd) = number.and_then(|(marks, handle)| marks.number(stat.st_dev, handle)) {
+        if let Some(wd) = marks.and_then(|marks| marks.number(stat.st_dev, mark)) {
             return Ok(Added { wd, is_new: false, stat, is_remote });
         }
         let events = mark.mask & AddWatchFlags::IN_ALL_EVENTS.bits();

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+use nix::sys::inotify::AddWatchFlags;
 use nix::sys::stat::{makedev, stat};
 use nix::sys::statvfs::statvfs;
 
-use super::fdinfo;
+use super::fdinfo::{self, Mark};
 use super::remote;
 use crate::marks::number;
-use crate::sys::handle::FileHandle;
 
 /// The instance and what is marked.
 pub struct Marks {
@@ -68,9 +68,12 @@ impl Marks {
         self.instance.as_fd().try_clone_to_owned()
     }
 
-    /// The number under which this is heard; `None` when it is not.
-    pub fn number(&self, device: u64, handle: &FileHandle) -> Option<i32> {
+    /// The number under which the events of a worker's `watch` are heard, if they are: it lies on
+    /// this device, and asks for nothing that a mark does not tell.
+    pub fn number(&self, device: u64, watch: &Mark) -> Option<i32> {
         let filesystem = self.filesystems.iter().find(|known| known.device == device)?;
+        let asked = u64::from(watch.mask & AddWatchFlags::IN_ALL_EVENTS.bits());
+        let handle = watch.handle.as_ref().filter(|_| asked & !mask().bits() == 0)?;
         Some(number(filesystem.id, handle.kind(), handle.name()))
     }
 
@@ -122,7 +125,8 @@ fn open() -> io::Result<Fanotify> {
     Ok(Fanotify::init(flags, EventFFlags::O_RDONLY)?)
 }
 
-/// What Dovecot and our own worker ask inotify for. FAN_ONDIR: also the end of a directory.
+/// What Dovecot and our own worker ask inotify for, which has the same bits. FAN_ONDIR: also the
+/// end of a directory.
 fn mask() -> MaskFlags {
     MaskFlags::FAN_CREATE
         | MaskFlags::FAN_DELETE

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use torpor::dovecot::{Client, Mailbox, Options};
 use torpor::own::Own;
 
@@ -51,6 +51,27 @@ fn a_client_sleeps_without_a_process_and_wakes_for_mail_and_for_done() {
     let stats = own.stats().expect("an answer");
     assert_eq!(stats.counters["unhibernated"], 2);
     assert_eq!((stats.front["workers_woken"], stats.front["workers_broken"]), (2, 0));
+}
+
+/// By a descriptor that the engine could not have made itself.
+#[test]
+fn a_mailbox_below_a_mark_wakes_without_a_watch() {
+    if !Uid::effective().is_root() {
+        println!("NOT TESTED: marks, which need CAP_SYS_ADMIN");
+        return;
+    }
+    let config = format!("[watch]\nfanotify_dirs = [{:?}]\n", std::env::temp_dir());
+    let own = start(1, &config);
+    let (mut client, _) = idler(&own, 1);
+    all_sleep(&own, 1);
+    assert_eq!(counter(&own, "mailboxes"), 1);
+    let pid = own.pids("engine")[0];
+    let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it lives").flatten();
+    let infos = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    let infos: String = infos.collect();
+    assert!(infos.contains("fanotify sdev:") && !infos.contains("inotify wd:"), "{infos}");
+    own.mailbox(&Options::user(1)).deliver(&Mailbox::message("hello")).expect("delivered");
+    client.expect("* 1 EXISTS", Duration::from_secs(10)).expect("woken by mail");
 }
 
 #[test]

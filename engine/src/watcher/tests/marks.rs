@@ -100,6 +100,17 @@ fn a_mailbox_on_another_filesystem_gets_watches() {
     rig.end();
 }
 
+/// A mark tells of what Dovecot asks for. Who asks for more is not told less.
+#[test]
+fn who_asks_for_more_than_a_mark_tells_gets_watches() {
+    let Some(Marked { mut rig, .. }) = Marked::new(Path::new("/dev/shm")) else { return };
+    for (more, marked) in [(AddWatchFlags::IN_MODIFY, true), (AddWatchFlags::IN_ATTRIB, false)] {
+        let (wds, _) = rig.shared(&rig.worker(&["new"], MAIL | more), later());
+        assert_eq!(is_marked(wds[0]), marked, "{more:?}");
+    }
+    rig.end();
+}
+
 /// What happened before the mark is found as ever.
 #[test]
 fn a_marked_mailbox_is_looked_at_for_late_changes() {
