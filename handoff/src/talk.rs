@@ -102,7 +102,9 @@ impl Talk {
         };
         // Half a request ends here. A worker that has hung up has heard all that it will.
         let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
-        peek_from_start(socket.as_fd()).expect("a socket of AF_UNIX has this option");
+        while let Err(errno) = peek_from_start(socket.as_fd()) {
+            assert_eq!(errno, Errno::EINTR, "a socket of AF_UNIX has this option");
+        }
         Ok(Self { is_kept: true, ..Self::new(wake, conversation, socket, worker) })
     }
 

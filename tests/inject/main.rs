@@ -72,6 +72,7 @@ const CALLS: &[(&str, &str)] = &[
     ("sendto", "EINTR ENOBUFS ENOMEM"),
     ("sendmsg", "EINTR ENOBUFS ENOMEM ETOOMANYREFS EMFILE"),
     ("recvmsg", "EINTR ENOBUFS ENOMEM"),
+    ("recvfrom", "EINTR ENOBUFS ENOMEM"),
 ];
 
 /// No life makes a call so often in one thread.
