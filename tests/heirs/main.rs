@@ -42,7 +42,9 @@ fn main() {
         for call in CALLS {
             let kills = (1..).take_while(|nth| keeper.life(manner, call, *nth, &mut outcomes));
             let kills = kills.count();
-            assert!(kills > 0 || *call == "shutdown", "no conversation makes this call: {call}");
+            // Whether a thread has to wait for another one is chance.
+            let is_due = !matches!(*call, "futex" | "shutdown");
+            assert!(kills > 0 || !is_due, "no conversation makes this call: {call}");
             killed += kills;
         }
         outcomes.sort_unstable();
