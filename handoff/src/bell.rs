@@ -2,7 +2,8 @@
 //! hears it silences it, and *then* looks.
 //!
 //! With both orders every value is found by a look that is still to come, or its ring ends the
-//! next wait. The order is written here alone, and the tests try it in thousands of schedules.
+//! next wait. One ring may follow many values (`Handoff::flush`). The order is written here, and
+//! the tests try it in thousands of schedules.
 
 use nix::sys::eventfd::EventFd;
 

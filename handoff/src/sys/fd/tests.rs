@@ -6,6 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
+use nix::sys::socket::recv;
+
 use super::*;
 
 #[test]
@@ -30,6 +32,40 @@ fn a_descriptor_rides_on_its_byte() {
     assert_eq!(receive(there.as_fd(), &mut buffer).unwrap_err(), Errno::EAGAIN);
     drop(here);
     assert_eq!(receive(there.as_fd(), &mut buffer).unwrap().count, 0);
+}
+
+#[test]
+fn a_mark_is_read_by_whoever_holds_the_socket() {
+    let (here, _there) = UnixStream::pair().unwrap();
+    let held = here.try_clone().unwrap();
+    assert_eq!(mark_of(held.as_fd()), 0);
+    for number in [1, 7, 1 << 31, u32::MAX, 0] {
+        mark(here.as_fd(), number).unwrap();
+        assert_eq!(mark_of(held.as_fd()), number);
+    }
+}
+
+/// What is peeked at comes once, then the end; and all of it once more from the start.
+#[test]
+fn peeks_go_on_and_take_nothing() {
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let mut buffer = [0; 64];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+    let mut peek = || {
+        let count = recv(here.as_raw_fd(), &mut buffer, flags)?;
+        Ok::<_, Errno>(buffer[..count].to_vec())
+    };
+    peek_from_start(here.as_fd()).unwrap();
+    there.write_all(b"-not").unwrap();
+    assert_eq!(peek().unwrap(), b"-not");
+    assert_eq!(peek().unwrap_err(), Errno::EAGAIN);
+    there.write_all(b" today\n").unwrap();
+    assert_eq!(peek().unwrap(), b" today\n");
+    drop(there);
+    assert_eq!(peek().unwrap(), b"", "its end");
+    peek_from_start(here.as_fd()).unwrap();
+    assert_eq!(peek().unwrap(), b"-not today\n");
+    assert_eq!(peek().unwrap(), b"");
 }
 
 #[test]
