@@ -194,6 +194,11 @@ impl Core {
         &self.visits
     }
 
+    /// What its memory was made for.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Conversations at once.
     pub fn handoffs_in_flight_max(&self) -> usize {
         self.limits.handoffs_in_flight_max as usize

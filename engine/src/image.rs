@@ -128,6 +128,11 @@ impl Image {
         }
     }
 
+    /// True exactly when nothing was ever committed in a map that is to be a master.
+    pub fn is_new(map: &Map) -> bool {
+        lines(map.len()) >= 2 && head(map).committed == 0
+    }
+
     /// Of a master: the last transaction that was committed.
     pub fn committed(&self) -> u64 {
         head(&self.map).committed

@@ -1,7 +1,7 @@
 //! All memory of an engine that must outlive it, as one thing to hold and to hand over.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 
 use crate::cold::ColdMaps;
@@ -9,6 +9,7 @@ use crate::image::Image;
 use crate::limits::Limits;
 use crate::sends::Sends;
 use crate::slots::Slots;
+use crate::sys::inherited;
 use crate::sys::map::Map;
 
 /// Records, sends under way and the cold store. What else an engine knows is made anew from them.
@@ -32,14 +33,21 @@ impl Memory {
         })
     }
 
-    /// What an engine that has ended left behind: descriptors in the order of [`Memory::share`].
+    /// What an ancestor holds for its engines, by the numbers that the descriptors of
+    /// [`Memory::share`] have in this process.
     ///
     /// # Errors
     /// The host cannot map it.
-    pub fn adopt(descriptors: [OwnedFd; MEMORY_FDS]) -> io::Result<Self> {
-        let [records, sends, blocks, shelf, models] = descriptors.map(Map::adopt);
+    pub fn inherit(numbers: [RawFd; MEMORY_FDS]) -> io::Result<Self> {
+        let map = |number| inherited(number).and_then(Map::adopt);
+        let [records, sends, blocks, shelf, models] = numbers.map(map);
         let cold = ColdMaps { blocks: blocks?, shelf: shelf?, models: models? };
         Ok(Self { records: records?, sends: sends?, cold })
+    }
+
+    /// True exactly when no engine has ever used it.
+    pub fn is_new(&self) -> bool {
+        Image::is_new(&self.records)
     }
 
     /// Descriptors for whoever holds it for an heir.

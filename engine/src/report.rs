@@ -132,7 +132,8 @@ pub struct Counters {
     pub cold_blocks_used: u64,
     pub cold_shelf_bytes: u64,
     pub cold_damaged: u64,
-    /// Totals since start.
+    /// Totals since start. First those who were taken over from an engine that was killed.
+    pub revived: u64,
     pub hibernated: u64,
     pub refused: u64,
     pub refused_full: u64,

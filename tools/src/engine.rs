@@ -5,16 +5,16 @@
 
 mod around;
 mod handoff;
+mod heir;
 mod kit;
 mod parts;
 mod privileges;
 mod seccomp;
 mod watch;
 
-use std::io;
 use std::process::ExitCode;
+use std::{io, panic, process};
 
-use torpor_engine::sys::dense::Dense;
 use torpor_engine::watcher::Marks;
 
 use crate::link::{Link, Word};
@@ -22,12 +22,14 @@ use crate::log::Logger;
 use crate::serve::{Host, Signals};
 
 use around::Around;
+use heir::Heir;
 use kit::Kit;
 use parts::Parts;
 
 /// Serves as the engine of this number until it is told to stop. Exit codes: 0 told to, 1 could
 /// not start or broke.
 pub fn run(number: u32) -> ExitCode {
+    die_of_panics();
     match start(number) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -41,21 +43,34 @@ fn start(number: u32) -> io::Result<()> {
     let signals = Signals::block()?;
     let link = Link::inherited()?;
     let kit = Kit::receive(&link)?;
-    let limits = Host::raise().limits(&kit.config);
-    // Loading its programs takes more than an engine keeps, and so does marking filesystems.
+    Host::raise();
+    // It takes more than an engine keeps.
     let (marks, unmarked) = Marks::make(&kit.config.watch.fanotify_dirs);
-    let dense = kit.config.sleep.dense.then(|| Dense::create(limits.slots_max));
     privileges::give_up(kit.config.user.as_deref())?;
     let logger = Logger::start(&kit.config.log, LINES_MAX);
     unmarked.iter().for_each(|line| tracing::warn!("{line}"));
-    let parts = Parts::bring_up(&kit.config, &limits, kit.hibernate, dense, marks)?;
-    let place = around::Place { number, anvil_pid: kit.anvil_pid, limits };
+    let policy = (kit.config.knobs(), parts::seed(), parts::now());
+    let heir = Heir::take(&kit.estate, policy, &link)?;
+    let parts = Parts::bring_up(&kit.config, heir, kit.hibernate, marks)?;
+    let place = around::Place { number, anvil_pid: kit.anvil_pid, limits: parts.limits.clone() };
     let around = Around::start(&kit.config, &parts.ends, place, kit.listeners, &logger)?;
     if let Err(error) = seccomp::confine() {
         tracing::warn!(event = "unconfined", "no seccomp filter: {error}");
     }
-    link.send(Word::Ready, "", None)?;
+    if parts.begun.recv().is_ok() {
+        link.send(Word::Ready, "", None)?;
+    }
     watch::watch(parts, around, kit.config, &link, &signals, &logger)
+}
+
+/// A panic of any thread ends the process as a kill does, and its heir goes on: none of the other
+/// threads is to act on half of what was known.
+fn die_of_panics() {
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        process::abort();
+    }));
 }
 
 /// The hidden subcommand.

@@ -1,7 +1,8 @@
 //! The `torpor` program, and what it shares with the tests and benches.
 //!
 //! Reading order: `cli` (what can be typed), `config`, `serve` (the keeper, which starts all other
-//! processes), `link` (what it tells an engine), `engine` (one engine process), `desk` (what
+//! processes), `link` (what it tells an engine), `estate` (what it
+//! holds for one), `engine` (one engine process), `desk` (what
 //! surrounds the engine thread), `front` (logins and workers of our own), `log`, `anvil`,
 //! `control`, `metrics`, `doctor`, `demo`, `load`.
 
@@ -15,6 +16,7 @@ pub mod desk;
 pub mod doctor;
 pub mod dovecot;
 pub mod engine;
+pub mod estate;
 pub mod front;
 pub mod link;
 pub mod load;

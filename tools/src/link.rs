@@ -25,9 +25,13 @@ pub enum Word {
     Metrics,
     /// The pid that stands for its sleepers in anvil.
     AnvilPid,
+    /// The inventory of its estate, as TOML.
+    Estate,
     /// That was all it needs to start.
     Go,
-    /// From the engine: it serves.
+    /// From the engine: the number of the ring whose completions it begins with.
+    Begins,
+    /// It serves.
     Ready,
     /// Its engine thread has answered.
     Beat,
@@ -85,8 +89,8 @@ impl Link {
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
         let mut received = match fd::receive(self.socket.as_fd(), &mut bytes) {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            // One that is killed with messages unread leaves a reset.
-            Err(Errno::ECONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // One that is killed with messages unread leaves a reset, before its last words.
+            Err(Errno::ECONNRESET) => return self.receive(),
             other => other?,
         };
         bytes.truncate(received.count);
@@ -122,13 +126,15 @@ impl AsFd for Link {
 }
 
 impl Word {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Config,
         Self::Hibernate,
         Self::Control,
         Self::Metrics,
         Self::AnvilPid,
+        Self::Estate,
         Self::Go,
+        Self::Begins,
         Self::Ready,
         Self::Beat,
     ];
@@ -141,6 +147,8 @@ impl Word {
             Self::Control => b'o',
             Self::Metrics => b'm',
             Self::AnvilPid => b'a',
+            Self::Estate => b'e',
+            Self::Begins => b'n',
             Self::Go => b'g',
             Self::Ready => b'r',
             Self::Beat => b'b',

@@ -99,13 +99,15 @@ fn serve(
 /// Starts the engines, and the front when they serve. `false`: told to stop before.
 fn start(keeper: &mut Keeper<'_>, host: &Host) -> io::Result<bool> {
     let Keeper { config, sockets, .. } = &*keeper;
-    let engines = (1..=config.engines).map(|number| EngineKeeper::start(number, config, sockets));
+    let limits = host.limits(config);
+    let engines =
+        (1..=config.engines).map(|number| EngineKeeper::start(number, config, &limits, sockets));
     keeper.engines = engines.collect::<io::Result<_>>()?;
     if !keeper.wait_until_ready()? {
         return Ok(false);
     }
     let engines = keeper.config.engines;
-    let slots_max = u64::from(host.limits(&keeper.config).slots_max) * u64::from(engines);
+    let slots_max = u64::from(limits.slots_max) * u64::from(engines);
     tracing::info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),

@@ -173,10 +173,15 @@ impl Core {
         let state = self.state(slot);
         assert!(state != State::Free || self.slots[slot].is_joined());
         if !matches!(state, State::Free | State::Offered) {
+            self.counters.revived += 1;
             out.ring(Op::ClaimClient { slot });
             if planted(Bug::ItemOneshot) && !trusts_item {
                 out.ring(Op::DeleteItem { slot });
             }
+        }
+        if matches!(state, State::Queued | State::Handed | State::Leaving) {
+            // It may be in the epoll set still, and nobody could take it out when it has gone.
+            out.ring(Op::DeleteItem { slot });
         }
         if let Some(place) = reviving.sends.remove(&slot) {
             self.resume_send(place, out);
@@ -190,7 +195,7 @@ impl Core {
                     self.slots[slot].set(Flag::Item);
                     self.stages.sunk += 1;
                 } else {
-                    self.slots[slot].clear(Flag::Sunk);
+                    // Who has sunk has its item, or had not got it yet: it is added once more.
                     self.arm_client(slot, out);
                 }
                 if self.slots[slot].deadline == 0 {

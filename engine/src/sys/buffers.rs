@@ -2,29 +2,39 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::sync::Arc;
 
 use io_uring::Submitter;
 
 use super::shared::Shared;
+use super::window::Window;
 
 /// One group of equal buffers and the ring through which they are given to the kernel.
 pub struct Buffers {
     group: u16,
     count: u16,
     bytes_each: usize,
-    memory: Shared,
+    memory: Arc<Window>,
+    /// Where in the memory the buffers begin.
+    start: usize,
     entries: Shared,
     tail: u16,
 }
 
 impl Buffers {
-    /// `count` buffers, a power of two up to 32,768, all of them given to the kernel.
-    pub fn new(group: u16, count: u16, bytes_each: usize) -> Self {
+    /// `count` buffers, a power of two up to 32,768, all of them given to the kernel. They lie in
+    /// this memory from `start` on.
+    pub fn new(
+        group: u16,
+        count: u16,
+        bytes_each: usize,
+        memory: Arc<Window>,
+        start: usize,
+    ) -> Self {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} buffers are no ring");
         assert!(bytes_each.is_multiple_of(8), "buffers are made of words");
-        let memory = Shared::new(usize::from(count) * bytes_each);
         let entries = Shared::new(usize::from(count) * ENTRY_BYTES);
-        let mut buffers = Self { group, count, bytes_each, memory, entries, tail: 0 };
+        let mut buffers = Self { group, count, bytes_each, memory, start, entries, tail: 0 };
         for id in 0..count {
             buffers.give(id);
         }
@@ -44,21 +54,25 @@ impl Buffers {
     pub fn take(&mut self, id: u16, count: usize, out: &mut Vec<u8>) {
         assert!(id < self.count, "buffer {id} is not of group {}", self.group);
         assert!(count <= self.bytes_each, "{count} bytes do not fit a buffer");
-        self.memory.read(usize::from(id) * self.bytes_each, count, out);
+        self.memory.read(self.at(id), count, out);
         self.give(id);
     }
 
     /// Never gives the memory back.
     pub fn leak(&mut self) {
-        self.memory.leak();
+        std::mem::forget(Arc::clone(&self.memory));
         self.entries.leak();
+    }
+
+    fn at(&self, id: u16) -> usize {
+        self.start + usize::from(id) * self.bytes_each
     }
 
     /// Writes the entry, then publishes the tail, which lives in the last 16 bits of entry 0. The
     /// word that holds it is always stored whole, with what the rest of it held before.
     fn give(&mut self, id: u16) {
         let at = usize::from(self.tail & (self.count - 1)) * ENTRY_BYTES;
-        let address = self.memory.address(usize::from(id) * self.bytes_each);
+        let address = self.memory.address(self.at(id));
         let published = if at == 0 { u64::from(self.tail) << TAIL_SHIFT } else { 0 };
         let word = self.bytes_each as u64 | u64::from(id) << ID_SHIFT | published;
         self.entries.set_word(at, address);
@@ -80,15 +94,18 @@ const _: () =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::map::Map;
 
     #[test]
     fn the_tail_survives_entry_zero_being_written() {
-        let mut buffers = Buffers::new(7, 2, 16);
+        let file = Map::memory("test", 48).and_then(|map| map.share()).expect("memory");
+        let memory = Window::new(&file, 0, 48).expect("mapped");
+        let mut buffers = Buffers::new(7, 2, 16, Arc::new(memory), 16);
         assert_eq!(buffers.entries.word(8) >> TAIL_SHIFT, 2);
         buffers.take(1, 0, &mut Vec::new());
         let first = buffers.entries.word(8);
         assert_eq!((first as u32, first >> ID_SHIFT & 0xFFFF, first >> TAIL_SHIFT), (16, 1, 3));
-        assert_eq!(buffers.entries.word(0), buffers.memory.address(16));
+        assert_eq!(buffers.entries.word(0), buffers.memory.address(32));
         for _ in 0..70_000 {
             buffers.take(0, 0, &mut Vec::new());
         }

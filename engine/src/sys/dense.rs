@@ -15,7 +15,6 @@ mod bpf;
 mod btf;
 mod program;
 mod sweep;
-mod window;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -26,9 +25,9 @@ use socket2::SockRef;
 
 use crate::token::Token;
 
-use super::own::own;
+use super::own::inherited;
+use super::window::Window;
 use sweep::Sweep;
-use window::Window;
 
 /// Both maps, and the programs for as long as somebody here has them.
 pub struct Dense {
@@ -72,7 +71,7 @@ impl Dense {
     /// The maps that an ancestor has created for as many slots, by their numbers here. An event
     /// may have been read and lost with its reader, so an heir arms every client anew.
     pub fn inherit(slots: u32, records: RawFd, events: RawFd) -> io::Result<Self> {
-        Self::over(slots, own(records), own(events), Vec::new())
+        Self::over(slots, inherited(records)?, inherited(events)?, Vec::new())
     }
 
     fn over(

@@ -19,7 +19,7 @@ use crate::token::Token;
 
 use super::clients::patiently;
 use super::dense::Dense;
-use super::own::own;
+use super::own::{inherited, own};
 
 /// The set and its number, and the way for TCP clients that needs no items, where it is asked for.
 pub struct Items {
@@ -44,7 +44,7 @@ impl Items {
     /// The set of an engine that has ended, by its descriptor in this process and the number that
     /// its items have. Fails when that number is in use here: start with fewer descriptors.
     pub fn inherit(set: RawFd, number: RawFd) -> io::Result<Self> {
-        let set = own(set);
+        let set = inherited(set)?;
         let found = own(fcntl(&set, FcntlArg::F_DUPFD_CLOEXEC(number))?);
         if found.as_raw_fd() != number {
             let why = format!("descriptor {number}, which the items have, is in use");

@@ -7,6 +7,7 @@ pub mod dense;
 pub mod handle;
 pub mod items;
 pub mod lasting;
+pub mod main_ring;
 pub mod map;
 pub mod talks;
 pub mod uring;
@@ -23,5 +24,7 @@ mod setup;
 mod shared;
 mod sqe;
 mod texts;
+mod window;
 
+pub(crate) use own::inherited;
 pub use setup::{SUBMISSIONS, trial};

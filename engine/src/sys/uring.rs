@@ -30,9 +30,10 @@ use super::clients::Clients;
 use super::conns::Conns;
 use super::items::Items;
 use super::lasting::Lasting;
+use super::main_ring::MainRing;
 use super::passed::Lobby;
 use super::seats::Seats;
-use super::setup::{self, Abilities};
+use super::setup::Abilities;
 use super::sqe;
 use arrive::EVENT_BYTES;
 use done::Done;
@@ -91,14 +92,14 @@ impl KernelRing {
         doorbell: OwnedFd,
         abilities: Abilities,
     ) -> io::Result<Self> {
-        let uring = setup::build(limits)?;
+        let MainRing { uring, received } = lasting.main;
         // Reading a blocking inotify instance would be left to a kernel thread that cannot be
         // cancelled while it waits.
         for descriptor in [&watch, &doorbell] {
             let flags = OFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFL)?);
             fcntl(descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
-        let memory = Memory::new(limits);
+        let memory = Memory::new(limits, &received)?;
         memory.register(&uring.submitter())?;
         let owed = 2 * limits.slots_max + limits.conns_max;
         Ok(Self {

@@ -11,9 +11,7 @@
 //!
 //! A place holds its file whatever its number elsewhere does. A receive that is in flight goes on
 //! after its place is cleared: what waits must be cancelled and joined before.
-#![allow(unsafe_code)]
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard};
@@ -23,12 +21,12 @@ use std::time::Duration;
 use io_uring::squeue::Entry;
 use io_uring::types::Fixed;
 use io_uring::{IoUring, Probe, opcode};
-use memmap2::MmapOptions;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use super::own::own;
+use super::main_ring::{lent, map_ring};
+use super::own::{inherited, own};
 use super::setup::named;
 use super::sqe;
+use super::window::Window;
 
 /// A row of places in as many tables as it takes. Any thread may use it.
 pub struct Vault {
@@ -57,22 +55,12 @@ impl Vault {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let tables = descriptors.iter().map(|raw| Ok(Mutex::new(take_over(*raw)?)));
-        let vault = Self { tables: tables.collect::<io::Result<_>>()?, places };
-        for ring in vault.descriptors() {
-            // A program that this one starts would keep the clients open.
-            fcntl(ring, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        }
-        Ok(vault)
+        Ok(Self { tables: tables.collect::<io::Result<_>>()?, places })
     }
 
     /// The rings, for a child process to inherit. They are closed on exec as they are.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.tables.iter().map(|table| {
-            let raw = lock(table).as_raw_fd();
-            // SAFETY: the crate's ring does not lend its descriptor with a lifetime. It has the
-            // same one for as long as it lives, and lives as long as `self` is borrowed.
-            unsafe { BorrowedFd::borrow_raw(raw) }
-        })
+        self.tables.iter().map(|table| lent(self, lock(table).as_raw_fd()))
     }
 
     /// Places in all tables.
@@ -155,23 +143,15 @@ fn build() -> io::Result<IoUring> {
     Ok(ring)
 }
 
-/// Maps a ring that another process has made. Where its parts lie is learnt from a twin of the
-/// same flags and size. Entries that the other process had queued, and died before it submitted
-/// them, become entries that do nothing: they may name its memory.
+/// Maps a ring of ours that another process has used. Entries that it had queued, and died before
+/// it submitted them, become entries that do nothing: they may name its memory.
 fn take_over(raw: RawFd) -> io::Result<IoUring> {
-    let kind = fs::read_link(format!("/proc/self/fd/{raw}"))?;
-    if kind.as_os_str() != "anon_inode:[io_uring]" {
-        let why = format!("descriptor {raw} is {} and no ring", kind.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
     let twin = build()?.params().clone();
-    let mut map = MmapOptions::new();
-    map.offset(IORING_OFF_SQES).len(twin.sq_entries() as usize * size_of::<Entry>());
-    // SAFETY: the number is a ring's, and the caller's to give away. One of another size cannot
-    // be mapped in full, and then nothing is done. Nobody else uses the mapped entries.
-    let (entries, ring) = unsafe { (map.map_mut(raw), IoUring::from_fd(raw, twin)) };
-    let mut ring = ring?;
-    entries?.fill(NOP);
+    let file = inherited(raw)?;
+    let bytes = twin.sq_entries() as usize * size_of::<Entry>();
+    let entries = Window::new(&file, IORING_OFF_SQES, bytes)?;
+    let mut ring = map_ring(file, twin)?;
+    (0..bytes).step_by(8).for_each(|at| entries.set(at, NOTHING));
     let queued = ring.submission().len();
     // Numbers that it was given before belong to it and have died with it.
     ring.completion().for_each(drop);
@@ -199,9 +179,10 @@ pub const TABLE_PLACES: u32 = 16_384;
 const ENTRIES: u32 = 64;
 /// What an update takes for a file to empty a place.
 const EMPTY: RawFd = -1;
-/// linux/io_uring.h: the offset of the entries in a ring's mapping, and the operation 0.
-const IORING_OFF_SQES: u64 = 0x1000_0000;
-const NOP: u8 = 0;
+/// linux/io_uring.h: the offset of the entries in a ring's mapping.
+const IORING_OFF_SQES: usize = 0x1000_0000;
+/// A word of an entry of zeros, which is IORING_OP_NOP.
+const NOTHING: u64 = 0;
 
 const _: () = assert!(size_of::<Entry>() == 64, "an entry is 64 bytes");
 

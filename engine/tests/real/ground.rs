@@ -81,7 +81,7 @@ impl Engine {
         };
         let lasting = match in_vault {
             true => Lasting::create(&limits),
-            false => Lasting::create_numbered(),
+            false => Lasting::create_numbered(&limits),
         };
         let mut lasting = lasting.unwrap();
         prepare(&mut lasting);

@@ -40,7 +40,7 @@ impl Kernel {
         let quiet = || OwnedFd::from(pipe().expect("a pipe").0);
         let lasting = match seed.is_multiple_of(2) {
             true => Lasting::create(&limits),
-            false => Lasting::create_numbered(),
+            false => Lasting::create_numbered(&limits),
         };
         let lasting = lasting.expect("descriptors");
         let ring = KernelRing::new(&limits, lasting, listener.into(), quiet(), quiet());

@@ -57,6 +57,7 @@ gauges!(
     cold_blocks_used,
     cold_shelf_bytes,
     cold_damaged,
+    revived,
     hibernated,
     refused,
     refused_full,

@@ -9,22 +9,23 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::time::{ClockId, clock_gettime};
-use torpor_engine::core::{Core, Now};
+use torpor_engine::core::Now;
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::Limits;
-use torpor_engine::memory::Memory;
-use torpor_engine::sys::dense::Dense;
-use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
 use torpor_engine::watcher::{Marks, ThreadWatcher};
 
 use super::handoff::HandoffThread;
+use super::heir::{Heir, Succession};
 use crate::config::Config;
 use crate::desk::{Bell, DeskEnds, EngineDesk};
 
 /// Everything that runs once the engine is up.
 pub struct Parts {
-    pub engine: JoinHandle<io::Result<()>>,
+    pub engine: JoinHandle<()>,
+    /// Hears once that the engine serves.
+    pub begun: Receiver<()>,
+    pub limits: Limits,
     /// Becomes readable when the engine thread ends.
     pub ended: Arc<EventFd>,
     pub listening: Listening,
@@ -48,32 +49,29 @@ impl Listening {
 }
 
 /// The engine of this process.
-type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
+pub type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
 
 impl Parts {
-    /// Starts all of it for the clients that come to `listener`; `dense` and `marks` if they were
-    /// asked for.
+    /// Starts all of it for the clients that come to `listener`, and those who are here; `marks` if
+    /// they were asked for.
     pub fn bring_up(
         config: &Config,
-        limits: &Limits,
+        heir: Heir,
         listener: OwnedFd,
-        dense: Option<io::Result<Dense>>,
         marks: Option<Marks>,
     ) -> io::Result<Self> {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
-        let mut lasting = Lasting::create(limits)?;
-        let handoff = HandoffThread::start(config, lasting.talks(limits), again()?)?;
+        let (core, lasting, succession) = heir.into_parts();
+        let limits = core.limits().clone();
+        let handoff = HandoffThread::start(config, lasting.talks(&limits), again()?)?;
         let marked = marks.as_ref().map(Marks::source).transpose()?;
         let (watcher, watch) = ThreadWatcher::start(again()?, config.ways(marks))?;
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
         let (listeners, taken) = bounded(LISTENERS_MAX);
         let listening = Listening { listeners, bell };
-        if let Some(dense) = dense {
-            use_dense(&mut lasting, dense);
-        }
-        let mut ring = KernelRing::new(limits, lasting, listener, watch, again()?)?;
+        let mut ring = KernelRing::new(&limits, lasting, listener, watch, again()?)?;
         if let Some(marked) = marked {
             ring.set_marks(marked);
         }
@@ -81,28 +79,31 @@ impl Parts {
         if config.engines > 1 {
             ring.take_turns();
         }
-        let memory = Memory::new(limits, config.sleep.cold_dir.as_deref())?;
-        let core = Core::with_memory(limits, config.knobs(), seed(), memory);
-        let driver = Driver::new(core, ring, handoff, watcher, desk)?;
+        let driver = Driver::join(core, ring, handoff, watcher, desk);
         let ended = Arc::new(event()?);
         let bell = LastBell(Arc::clone(&ended));
+        let (begins, begun) = bounded(1);
         let engine = Builder::new().name("torpor-engine".into()).spawn(move || {
             let _bell = bell;
-            run(driver, &taken)
+            if let Err(error) = run(driver, succession, &begins, &taken) {
+                // As a kill would end it: nothing is to go on without the engine.
+                panic!("the engine has ended: {error}");
+            }
         })?;
-        Ok(Self { engine, ended, listening, ends })
+        Ok(Self { engine, begun, limits, ended, listening, ends })
     }
 }
 
-/// Without the privilege, or on a kernel that cannot, sleepers get items as always.
-fn use_dense(lasting: &mut Lasting, dense: io::Result<Dense>) {
-    if let Err(error) = dense.and_then(|dense| lasting.items.use_dense(dense)) {
-        tracing::warn!("sleep.dense: {error}; sleepers cost 222 bytes more each");
-    }
-}
-
-/// The loop of the engine thread: turn after turn until the core has stopped.
-fn run(mut engine: Engine, listeners: &Receiver<OwnedFd>) -> io::Result<()> {
+/// The engine thread: begins, then turn after turn until the core has stopped.
+fn run(
+    mut engine: Engine,
+    succession: Succession,
+    begins: &Sender<()>,
+    listeners: &Receiver<OwnedFd>,
+) -> io::Result<()> {
+    succession.accede(&mut engine)?;
+    // The main thread waits for it.
+    let _ = begins.send(());
     loop {
         if let Ok(listener) = listeners.try_recv() {
             engine.ring.relisten(listener);
@@ -134,7 +135,7 @@ fn event() -> io::Result<EventFd> {
     Ok(EventFd::from_flags(flags)?)
 }
 
-fn now() -> Now {
+pub fn now() -> Now {
     let read = |clock| {
         let time = clock_gettime(clock).expect("Linux has had both clocks since 2.6.39");
         Duration::from(time)
@@ -146,7 +147,7 @@ fn now() -> Now {
 }
 
 /// For the jitter of retries alone: different in each process that starts.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     (now().wall_us ^ u64::from(std::process::id()) << 40) | 1
 }
 

@@ -25,7 +25,7 @@ pub fn watch(
     signals: &Signals,
     logger: &Logger,
 ) -> io::Result<()> {
-    let Parts { engine, ended, listening, ends } = parts;
+    let Parts { engine, ended, listening, ends, .. } = parts;
     let mut guard = Guard { around, config, link: Some(link), listening, ends, logger };
     let (mut told, mut looked) = (LossesTold::default(), Instant::now());
     while !engine.is_finished() {
@@ -117,16 +117,12 @@ impl Guard<'_> {
         }
     }
 
-    fn end(self, engine: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    fn end(self, engine: JoinHandle<()>) -> io::Result<()> {
         let result = engine.join();
         let Self { around, ends, .. } = self;
         drop(ends);
         around.end();
-        match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(io::Error::other(format!("the engine has ended: {error}"))),
-            Err(_) => Err(io::Error::other("the engine panicked")),
-        }
+        result.map_err(|_| io::Error::other("the engine panicked"))
     }
 }
 

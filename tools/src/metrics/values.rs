@@ -55,6 +55,7 @@ impl Collector for Values {
         let damaged = now.cold_damaged;
         counter(out, "cold_damaged", "Entries of the cold store found damaged", damaged)?;
         gauges(out, "limit", "Bounds set at start", "name", &pairs(&self.0.limits))?;
+        counter(out, "revived", "Clients taken over from an engine that died", now.revived)?;
         counter(out, "hibernated", "Clients that fell asleep", now.hibernated)?;
         let other = now.refused - now.refused_full - now.refused_kept_awake;
         let refused =

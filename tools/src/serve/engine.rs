@@ -8,20 +8,30 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use torpor_engine::limits::Limits;
 
 use super::helper::Helper;
 use super::pause::Pause;
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::engine::SUBCOMMAND;
-use crate::link::{Link, Word};
+use crate::estate::Estate;
+use crate::link::{Link, Message, Word};
 
-/// The engine of one number. Its process comes and goes; its helper's pid stays.
+/// The engine of one number. Its process comes and goes; its estate stays, with all clients, and
+/// its helper's pid.
 pub struct EngineKeeper {
     number: u32,
     helper: Helper,
+    estate: Estate,
     process: Option<Process>,
     pause: Pause,
+    /// When the last one died, until the next one serves.
+    died: Option<Instant>,
+    /// Ends of processes since one has served.
+    failures: u32,
+    /// When the engine is to accept anew.
+    relisten: Option<Instant>,
 }
 
 /// What runs.
@@ -38,10 +48,23 @@ impl EngineKeeper {
     /// Starts the engine of this number. Must be called by a thread that lives as long as it.
     ///
     /// # Errors
-    /// No process could be made.
-    pub fn start(number: u32, config: &Config, sockets: &Sockets) -> io::Result<Self> {
-        let helper = Helper::start()?;
-        let mut engine = Self { number, helper, process: None, pause: Pause::new(PAUSE_MAX) };
+    /// No process could be made, or the host has no room for what it needs.
+    pub fn start(
+        number: u32,
+        config: &Config,
+        limits: &Limits,
+        sockets: &Sockets,
+    ) -> io::Result<Self> {
+        let mut engine = Self {
+            number,
+            helper: Helper::start()?,
+            estate: Estate::create(config, limits.clone())?,
+            process: None,
+            pause: Pause::new(PAUSE_MIN, PAUSE_MAX),
+            died: None,
+            failures: 0,
+            relisten: None,
+        };
         engine.launch(config, sockets)?;
         Ok(engine)
     }
@@ -54,10 +77,13 @@ impl EngineKeeper {
         command.stdin(Stdio::from(end)).stdout(Stdio::null());
         // A Ctrl-C is for us alone, and what it means is said to the engine by us.
         command.process_group(0);
+        let inventory = self.estate.pass_to(&mut command)?;
+        let inventory = toml::to_string(&inventory).map_err(io::Error::other)?;
         let child = command.spawn()?;
         self.pause.started();
         let process = self.process.insert(Process { child, link, heard: None, complained: false });
         process.link.send(Word::Config, &share(config, self.number)?, None)?;
+        process.link.send(Word::Estate, &inventory, None)?;
         process.link.send(Word::AnvilPid, &self.helper.pid().to_string(), None)?;
         for (word, listener) in sockets.listeners() {
             process.link.send(word, "", Some(listener))?;
@@ -69,12 +95,7 @@ impl EngineKeeper {
     pub fn look(&mut self, config: &Config, sockets: &Sockets) {
         let number = self.number;
         if let Some(status) = self.ended() {
-            let pause = self.pause.ended().as_secs();
-            tracing::error!(
-                event = "engine_ended",
-                engine = number,
-                "engine {number} has ended: {status}; it is started again in {pause} s"
-            );
+            self.mourn(status);
         }
         if self.process.is_none() && self.pause.is_over() {
             match self.launch(config, sockets) {
@@ -92,15 +113,79 @@ impl EngineKeeper {
         }
     }
 
+    /// Its process has ended, and nobody has told it to.
+    fn mourn(&mut self, status: ExitStatus) {
+        let (number, pause) = (self.number, self.pause.ended().as_secs_f64());
+        self.died.get_or_insert_with(Instant::now);
+        self.failures += 1;
+        let held =
+            if self.estate.lasts() { "its clients are held" } else { "its clients are lost" };
+        tracing::error!(
+            event = "engine_ended",
+            engine = number,
+            "engine {number} has ended: {status}; {held}; it is started again in {pause:.1} s"
+        );
+        if self.failures >= FAILURES_TOLD && self.estate.lasts() {
+            tracing::error!(
+                event = "engine_fails",
+                engine = number,
+                failures = self.failures,
+                "engine {number} has ended {} times in a row before it served. Its clients are \
+                 held as long as this keeper runs, and nobody serves them. What it has printed \
+                 says why; if that is about its memory, a restart of torpor is the only remedy, \
+                 and loses them",
+                self.failures
+            );
+        }
+    }
+
+    /// It serves: nothing is needed of those before it.
+    fn served(&mut self) {
+        self.failures = 0;
+        if self.estate.serves() {
+            // What the dead had armed is cleared away some time from now, and until then its
+            // accept takes the news of a connection that the new one should have had.
+            self.relisten = Some(Instant::now() + CLEARED_AWAY);
+        }
+        if let Some(died) = self.died.take() {
+            let (number, away_ms) = (self.number, died.elapsed().as_millis());
+            tracing::info!(
+                event = "engine_serves",
+                engine = number,
+                away_ms = away_ms as u64,
+                "engine {number} serves again after {away_ms} ms"
+            );
+        }
+    }
+
+    /// Gives it its listener again, when it is time.
+    pub fn look_at_listener(&mut self, sockets: &Sockets) {
+        if self.relisten.take_if(|at| *at <= Instant::now()).is_some()
+            && let Some((word, listener)) = sockets.listeners().next()
+        {
+            assert_eq!(word, Word::Hibernate, "it comes first");
+            self.relisten(word, listener);
+        }
+    }
+
     /// Hears it. Silence of a process that serves is logged once.
     pub fn hear(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        while let Ok(Some(message)) = process.link.receive() {
-            if matches!(message.word, Word::Ready | Word::Beat) {
-                process.heard = Some(Instant::now());
-                process.complained = false;
+        while let Some(process) = &mut self.process
+            && let Ok(Some(Message { word, text, .. })) = process.link.receive()
+        {
+            match word {
+                Word::Begins => self.estate.begins(text.parse().unwrap_or_default()),
+                Word::Ready | Word::Beat => {
+                    process.heard = Some(Instant::now());
+                    process.complained = false;
+                    if word == Word::Ready {
+                        self.served();
+                    }
+                }
+                _ => tracing::error!("engine {} says {word:?}", self.number),
             }
         }
+        let Some(process) = &mut self.process else { return };
         let silent = process.heard.is_some_and(|heard| heard.elapsed() > SILENCE_MAX);
         if silent && !process.complained {
             process.complained = true;
@@ -157,6 +242,8 @@ impl EngineKeeper {
     /// How its process has ended, once.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.process.as_mut()?.child.try_wait().ok().flatten()?;
+        // Its last words.
+        self.hear();
         self.process = None;
         Some(status)
     }
@@ -190,7 +277,13 @@ fn share(config: &Config, number: u32) -> io::Result<String> {
     toml::to_string(&config.share(number)).map_err(io::Error::other)
 }
 
+/// Once may be anything. From the second end on an engine that ends at once is given time.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// A crash loop logs about once a minute.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Ends in a row that are told as what they are: the next one will end, too.
+const FAILURES_TOLD: u32 = 3;
+/// In which the kernel has cleared a closed ring away (10 ms on Linux 6.18), generously.
+const CLEARED_AWAY: Duration = Duration::from_millis(100);
 /// Some beats of one a second.
 const SILENCE_MAX: Duration = Duration::from_secs(5);

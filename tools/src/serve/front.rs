@@ -78,7 +78,7 @@ impl FrontKeeper {
         // Workers whose front has died become our children, so that none is forgotten.
         set_child_subreaper(true)?;
         let options = options.clone();
-        let pause = Pause::new(PAUSE_MAX);
+        let pause = Pause::new(PAUSE_MIN, PAUSE_MAX);
         let keeper =
             Self { clients, address, master, place, mark, options, user, child: None, pause };
         Ok(Some(keeper))
@@ -221,6 +221,7 @@ fn listen_at(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 
 /// Connections that wait to be accepted; see net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The front gives its workers 5 s.
 const END_WITHIN: Duration = Duration::from_secs(7);

@@ -59,6 +59,7 @@ impl Keeper<'_> {
             for engine in &mut self.engines {
                 engine.hear();
                 engine.look(&self.config, &self.sockets);
+                engine.look_at_listener(&self.sockets);
             }
             if looked.elapsed() >= Duration::from_millis(LOOK_MS.into()) {
                 looked = Instant::now();

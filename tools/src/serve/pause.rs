@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// At once after its first end, then after 1, 2, 4 ... seconds; one that has run for as long as
-/// the longest pause begins anew.
+/// At once after its first end, then after pauses that double. One that has run for ten times as
+/// long as it would rest begins anew: whatever ends again and again is away for at most a tenth of
+/// its time.
 #[derive(Debug)]
 pub struct Pause {
+    shortest: Duration,
     longest: Duration,
     started: Instant,
     due: Instant,
@@ -13,9 +15,9 @@ pub struct Pause {
 }
 
 impl Pause {
-    pub fn new(longest: Duration) -> Self {
+    pub fn new(shortest: Duration, longest: Duration) -> Self {
         let now = Instant::now();
-        Self { longest, started: now, due: now, next: Duration::ZERO }
+        Self { shortest, longest, started: now, due: now, next: Duration::ZERO }
     }
 
     /// The child runs.
@@ -25,12 +27,12 @@ impl Pause {
 
     /// The child has ended; says how long it rests.
     pub fn ended(&mut self) -> Duration {
-        if self.started.elapsed() > self.longest {
+        if self.started.elapsed() > self.next * RUN_PER_REST {
             self.next = Duration::ZERO;
         }
         let pause = self.next;
         self.due = Instant::now() + pause;
-        self.next = (pause * 2).clamp(SECOND, self.longest);
+        self.next = (pause * 2).clamp(self.shortest, self.longest);
         pause
     }
 
@@ -39,7 +41,7 @@ impl Pause {
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+const RUN_PER_REST: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -47,12 +49,14 @@ mod tests {
 
     #[test]
     fn it_grows_while_the_child_keeps_ending() {
-        let mut pause = Pause::new(Duration::from_secs(5));
+        let mut pause = Pause::new(Duration::from_secs(1), Duration::from_secs(5));
         pause.started();
         let pauses: [u64; 5] = std::array::from_fn(|_| pause.ended().as_secs());
         assert_eq!(pauses, [0, 1, 2, 4, 5]);
         assert!(!pause.is_over());
-        pause.started -= Duration::from_secs(6);
+        pause.started -= Duration::from_secs(49);
+        assert_eq!(pause.ended().as_secs(), 5, "it had not run for long");
+        pause.started -= Duration::from_secs(2);
         assert_eq!(pause.ended(), Duration::ZERO, "it had run for long");
         assert!(pause.is_over());
     }

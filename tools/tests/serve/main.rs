@@ -1,5 +1,6 @@
 //! The whole `torpor serve` beside a Dovecot of which only the sockets are there; and without one.
 
+mod crash;
 mod dense;
 mod engines;
 mod front;
@@ -8,6 +9,7 @@ mod parts;
 mod place;
 mod privileges;
 mod systemd;
+mod takers;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

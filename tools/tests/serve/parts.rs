@@ -14,6 +14,13 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+/// A client's end, whatever socket it is.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+pub type Peer = Box<dyn Stream>;
+
 /// `torpor serve`. Dropping it ends it.
 pub struct Torpor {
     child: RefCell<Child>,

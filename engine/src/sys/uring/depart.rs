@@ -11,9 +11,10 @@ use crate::ring::{ITEMS_MAX, Op};
 use crate::token::{Kind, Token};
 use crate::watch::INOTIFY;
 
+use super::super::main_ring::WATCH_BUFFER_BYTES;
 use super::super::sqe;
 use super::KernelRing;
-use super::memory::{CLIENT_GROUP, WATCH_BUFFER_BYTES, WATCH_GROUP};
+use super::memory::{CLIENT_GROUP, WATCH_GROUP};
 
 impl KernelRing {
     /// The entry of an operation; its place now counts it.

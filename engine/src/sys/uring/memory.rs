@@ -1,6 +1,8 @@
 //! Everything that an operation in the kernel may name.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use io_uring::Submitter;
 
@@ -8,9 +10,11 @@ use crate::limits::Limits;
 use crate::ring::{CLIENT_BUFFER_BYTES, CONN_RECV_BYTES, ITEMS_MAX};
 
 use super::super::buffers::Buffers;
+use super::super::main_ring::{WATCH_BUFFER_BYTES, WATCH_BUFFERS, client_buffers, received_bytes};
 use super::super::messages::Messages;
 use super::super::shared::Shared;
 use super::super::texts::Texts;
+use super::super::window::Window;
 
 /// Messages of connections, texts to clients, the two groups of provided buffers, and events.
 pub struct Memory {
@@ -23,16 +27,21 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// As much as the limits ask for.
-    pub fn new(limits: &Limits) -> Self {
-        let clients = limits.slots_max.next_power_of_two().clamp(16, CLIENT_BUFFERS_MAX) as u16;
-        Self {
+    /// As much as the limits ask for; what clients say comes into `received`.
+    pub fn new(limits: &Limits, received: &OwnedFd) -> io::Result<Self> {
+        let received = Arc::new(Window::new(received, 0, received_bytes(limits))?);
+        let clients = client_buffers(limits);
+        let behind = usize::from(clients) * CLIENT_BUFFER_BYTES;
+        let buffers = |group, count, bytes: usize, start| {
+            Buffers::new(group, count, bytes, Arc::clone(&received), start)
+        };
+        Ok(Self {
             messages: Messages::new(limits.conns_max),
             texts: Texts::new(limits.sends_in_flight_max),
-            client_buffers: Buffers::new(CLIENT_GROUP, clients, CLIENT_BUFFER_BYTES),
+            client_buffers: buffers(CLIENT_GROUP, clients, CLIENT_BUFFER_BYTES, 0),
             events: Shared::new(ITEMS_MAX * size_of::<libc::epoll_event>()),
-            watch_buffers: Buffers::new(WATCH_GROUP, WATCH_BUFFERS, WATCH_BUFFER_BYTES as usize),
-        }
+            watch_buffers: buffers(WATCH_GROUP, WATCH_BUFFERS, WATCH_BUFFER_BYTES as usize, behind),
+        })
     }
 
     /// Makes the buffer groups known to the ring.
@@ -54,10 +63,5 @@ impl Memory {
 pub const CLIENT_GROUP: u16 = 0;
 /// Shared by the inotify instance and the doorbell.
 pub const WATCH_GROUP: u16 = 1;
-/// A buffer is only taken between a client's bytes and the next reap.
-const CLIENT_BUFFERS_MAX: u32 = 4096;
-const WATCH_BUFFERS: u16 = 16;
-pub const WATCH_BUFFER_BYTES: u32 = 4096;
-
 const _: () = assert!(WATCH_BUFFER_BYTES >= 16 + 256, "the longest inotify event must fit");
 const _: () = assert!(WATCH_BUFFER_BYTES as usize <= CONN_RECV_BYTES, "a batch has room for it");

@@ -1,4 +1,4 @@
-//! Memory that a map of the kernel shares with us.
+//! Memory that the kernel, or another process, shares with us.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -13,7 +13,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// `bytes` bytes of a map, from the offset on.
+    /// `bytes` bytes of it, from the offset on.
     pub fn new(map: &OwnedFd, offset: usize, bytes: usize) -> io::Result<Self> {
         let map = MmapOptions::new().offset(offset as u64).len(bytes).map_raw(map.as_raw_fd())?;
         Ok(Self { map })
@@ -34,6 +34,22 @@ impl Window {
     /// Stores it. Not for a window that is only read.
     pub fn set(&self, at: usize, word: u64) {
         self.word(at).store(word, Ordering::SeqCst);
+    }
+
+    /// The address of the byte at `at`, for the kernel.
+    pub fn address(&self, at: usize) -> u64 {
+        assert!(at < self.map.len(), "offset {at} lies outside");
+        self.map.as_mut_ptr().expose_provenance() as u64 + at as u64
+    }
+
+    /// Appends `count` bytes from offset `at` on, which must be a multiple of eight.
+    pub fn read(&self, at: usize, count: usize, out: &mut Vec<u8>) {
+        let end = out.len() + count;
+        for offset in (0..count).step_by(8) {
+            let bytes = self.get(at + offset).to_ne_bytes();
+            out.extend_from_slice(&bytes[..8.min(count - offset)]);
+        }
+        assert_eq!(out.len(), end, "a read of {count} bytes brings as many");
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
