@@ -158,6 +158,12 @@ impl EngineKeeper {
         }
     }
 
+    /// When it next wants a look, but for what it says.
+    pub fn due(&self) -> Option<Instant> {
+        let rests = self.process.is_none().then(|| self.pause.due());
+        rests.into_iter().chain(self.relisten).min()
+    }
+
     /// Gives it its listener again, when it is time.
     pub fn look_at_listener(&mut self, sockets: &Sockets) {
         if self.relisten.take_if(|at| *at <= Instant::now()).is_some()

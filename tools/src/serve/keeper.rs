@@ -144,7 +144,10 @@ impl Keeper<'_> {
     fn wait(&self) -> io::Result<Option<Asked>> {
         let links: Vec<BorrowedFd<'_>> =
             self.engines.iter().filter_map(EngineKeeper::link).collect();
-        self.signals.wait(&links, LOOK_MS)
+        let due = self.engines.iter().filter_map(EngineKeeper::due).min();
+        let wait_ms = due.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);
+        let wait_ms = wait_ms.map_or(LOOK_MS, |ms| ms.min(LOOK_MS.into()) as u16);
+        self.signals.wait(&links, wait_ms)
     }
 
     /// Our children but for the front and what it left behind.

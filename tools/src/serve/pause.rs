@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// At once after its first end, then after pauses that double. One that has run for ten times as
-/// long as it would rest begins anew: whatever ends again and again is away for at most a tenth of
-/// its time.
+/// At once after its first end, then after pauses that double. One that has run for ten times the
+/// shortest pause begins anew: what ends again and again, but serves in between, is hardly away.
 #[derive(Debug)]
 pub struct Pause {
     shortest: Duration,
@@ -27,7 +26,7 @@ impl Pause {
 
     /// The child has ended; says how long it rests.
     pub fn ended(&mut self) -> Duration {
-        if self.started.elapsed() > self.next * RUN_PER_REST {
+        if self.started.elapsed() > self.shortest * RUN_PER_REST {
             self.next = Duration::ZERO;
         }
         let pause = self.next;
@@ -38,6 +37,11 @@ impl Pause {
 
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.due
+    }
+
+    /// When it is over.
+    pub fn due(&self) -> Instant {
+        self.due
     }
 }
 
@@ -54,7 +58,7 @@ mod tests {
         let pauses: [u64; 5] = std::array::from_fn(|_| pause.ended().as_secs());
         assert_eq!(pauses, [0, 1, 2, 4, 5]);
         assert!(!pause.is_over());
-        pause.started -= Duration::from_secs(49);
+        pause.started -= Duration::from_secs(9);
         assert_eq!(pause.ended().as_secs(), 5, "it had not run for long");
         pause.started -= Duration::from_secs(2);
         assert_eq!(pause.ended(), Duration::ZERO, "it had run for long");

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
-use crate::parts::{Peer, Torpor, eventually};
+use crate::parts::{Peer, Torpor, eventually, nightly};
 use crate::takers::Takers;
 
 /// A client, by its number in its user's name and in its tags.
@@ -58,26 +59,33 @@ impl Client {
     }
 }
 
-fn killed(torpor: &Torpor, pid: u32) -> Duration {
+/// Kills the engine; says after how many milliseconds the next one serves, as its keeper has it,
+/// and when a worker who has waited since has its first answer.
+fn killed(torpor: &Torpor, pid: u32) -> (String, Duration) {
     let since = Instant::now();
     torpor.signal_pid(&pid.to_string(), Signal::SIGKILL);
-    torpor.logged("engine 1 serves again after ", " ms");
-    since.elapsed()
+    drop(torpor.try_hibernate("late", "late").expect("taken"));
+    let answers = since.elapsed();
+    (torpor.logged("engine 1 serves again after ", " ms"), answers)
 }
 
 #[test]
 fn a_killed_engine_loses_nobody() {
-    let torpor = Torpor::start("[sleep]\ndozers_max = 20\n");
+    let count = if nightly() { 15_000 } else { 60 };
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("the soft limit rises");
+    let torpor = Torpor::start(&format!("[sleep]\ndozers_max = {}\n", count / 3));
     let takers = Takers::listen(&torpor.dir().join("imap-master"));
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let mut clients: Vec<Client> =
-        (0..60).map(|number| Client::asleep(&torpor, number, &listener)).collect();
+        (0..count).map(|number| Client::asleep(&torpor, number, &listener)).collect();
     let first = torpor.engine_pids()[0];
     torpor.signal_pid(&first.to_string(), Signal::SIGSTOP);
     // They talk to an engine that does not hear them any more.
     clients[..10].iter_mut().for_each(Client::idle_again);
     clients[10..20].iter_mut().for_each(Client::done);
-    println!("serves again after {:?}", killed(&torpor, first));
+    let (away, answers) = killed(&torpor, first);
+    println!("{count} sleepers: serves again after {away} ms, and answers after {answers:?}");
     assert_ne!(torpor.engine_pids()[0], first);
     for client in &mut clients[..10] {
         let number = client.number;
@@ -91,10 +99,10 @@ fn a_killed_engine_loses_nobody() {
         client.hears(&format!("taken u{}\r\n", client.number));
     }
     let stats = torpor.json(&["stats"]);
-    assert_eq!(stats["counters"]["revived"], 60);
+    assert_eq!(stats["counters"]["revived"], count);
     assert_eq!(stats["counters"]["lost"], 0);
     eventually("all are awake", || torpor.json(&["stats"])["counters"]["asleep"] == 0);
-    assert_eq!(takers.taken(), 60, "each woke once");
+    assert_eq!(takers.taken(), count, "each woke once");
 }
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));

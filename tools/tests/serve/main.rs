@@ -4,6 +4,7 @@ mod crash;
 mod dense;
 mod engines;
 mod front;
+mod kills;
 mod own;
 mod parts;
 mod place;

@@ -207,6 +207,11 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// The bigger sizes, see docs/TESTING.md.
+pub fn nightly() -> bool {
+    std::env::var_os("TORPOR_NIGHTLY").is_some()
+}
+
 /// What the metrics endpoint at this address says.
 pub fn scrape(address: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the endpoint");
