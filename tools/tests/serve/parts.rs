@@ -163,7 +163,8 @@ impl Torpor {
         let user = user.replace('\t', "\x01t");
         let line = format!(
             "{user}\t%s(%u)<%{{pid}}><%{{session}}>: \tidle_notify_interval=0\tsession={session}\t\
-             rip=192.0.2.7\tuserdb_fields=\ttag=a1\tstats=in=0 out=0\tidle-cmd\tstate=YQ==\n"
+             rip=192.0.2.7\tuserdb_fields=auth_token={TOKEN}\tauth_token={TOKEN}\t\
+             tag=a1\tstats=in=0 out=0\tidle-cmd\tstate=YQ==\n"
         );
         // A peer that is not allowed finds the connection closed, sooner or later.
         let sent = worker.write_all(b"VERSION\timap-hibernate\t1\t0\n");
@@ -195,8 +196,14 @@ impl Drop for Torpor {
         for engine in engines.split_whitespace().filter_map(|pid| pid.parse().ok()) {
             let _ = kill(Pid::from_raw(engine), Signal::SIGKILL);
         }
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let tells = !std::thread::panicking() && log.contains(TOKEN);
+        assert!(!tells, "the log holds a token:\n{log}");
     }
 }
+
+/// What every client's line holds and no log ever does.
+pub const TOKEN: &str = "780b320eb92e3f4bec381d10bb91d6728a988269";
 
 /// Looks again and again until it is so, for at most ten seconds.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {

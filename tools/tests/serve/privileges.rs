@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::Uid;
 
-use crate::parts::Torpor;
+use crate::parts::{TOKEN, Torpor, eventually};
 
 /// The words behind a key of a file in /proc/PID.
 fn words(pid: u32, file: &str, key: &str) -> Vec<String> {
@@ -66,6 +66,20 @@ fn an_engine_is_the_user_that_it_was_told_to_be() {
     assert_eq!(owner, 0, "its memory is open to others of its user");
     let _ann = torpor.hibernate("ann", "s1");
     assert_eq!(torpor.json(&["who"])["count"], 1, "they reach each other");
+}
+
+/// Whatever happens to a client. (That no log of the other tests holds one is looked at as well.)
+#[test]
+fn a_token_is_in_no_log() {
+    let torpor = Torpor::start("[sleep]\nslots_max = 1\n[log]\nlevel = \"debug\"\n");
+    let _ann = torpor.hibernate("ann", "s1");
+    assert!(torpor.try_hibernate("bob", "s2").expect_err("full").contains("-full"));
+    torpor.json(&["who"]);
+    assert_eq!(torpor.json(&["kick", "ann"])["kicked"], 1);
+    eventually("she is gone", || torpor.log().contains("User kicked"));
+    let log = torpor.log();
+    assert!(log.contains("s1") && log.contains("ann"), "{log}");
+    assert!(!log.contains(TOKEN), "{log}");
 }
 
 /// Its keeper holds them.
