@@ -179,6 +179,10 @@ impl Chains {
             return false;
         }
         let Header { tail, line, total, output, checksum: expected } = self.header(chain);
+        if total as usize > self.fresh() as usize * DATA_BYTES {
+            // Blocks that name each other in a circle could be walked for minutes.
+            return false;
+        }
         let (mut left, mut skip) = (total as usize, HEADER_BYTES);
         let (mut block, mut found, mut last) = (chain, 0, chain);
         while left > 0 && block < self.fresh() {
