@@ -26,9 +26,10 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub fn start() -> Self {
+    /// In a folder of this name.
+    pub fn start(name: &str) -> Self {
         let binary = std::env::var_os("TORPOR_BIN").expect("TORPOR_BIN names torpor");
-        let folder = std::env::temp_dir().join(format!("torpor-inject.{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("torpor-{name}.{}", std::process::id()));
         fs::create_dir_all(folder.join("run")).expect("base_dir");
         fs::create_dir_all(folder.join("new")).expect("a mailbox");
         fs::write(folder.join("toml"), CONFIG).expect("a configuration");
@@ -50,10 +51,19 @@ impl Ground {
         ground
     }
 
-    /// The engine's.
+    /// The engine's, as soon as it answers.
     pub fn pid(&self) -> u32 {
-        let pid = self.stats().and_then(|stats| stats["engines"][0]["pid"].as_u64());
-        pid.expect("it answers") as u32
+        let mut pid = None;
+        eventually("the engine answers", || {
+            pid = self.stats().and_then(|stats| stats["engines"][0]["pid"].as_u64());
+            pid.is_some()
+        });
+        pid.expect("seen above") as u32
+    }
+
+    /// True exactly when another engine answers than that of this pid.
+    pub fn is_gone(&self, pid: u32) -> bool {
+        self.pid() != pid
     }
 
     /// One of torpor's counters; `None` when it does not answer.
@@ -102,14 +112,16 @@ impl Ground {
     /// After a life nothing of it is left, and nobody was lost in it.
     pub fn settle(&mut self, open: usize, when: &str) {
         assert_eq!(self.child.try_wait().expect("our child"), None, "{when}: torpor has ended");
-        eventually(&format!("{when}: as many descriptors as before"), || {
-            self.descriptors() == open
+        eventually(&format!("{when}: no more than {open} descriptors"), || {
+            self.descriptors() <= open
         });
         assert!(self.workers() <= WORKERS_MAX, "{when}: {} workers", self.workers());
-        let figures =
-            ["lost", "given_up", "asleep", "in_flight", "conns", "mailboxes", "cold_blocks_used"]
-                .map(|name| (name, self.counter(name)));
-        assert!(figures.iter().all(|(_, figure)| *figure == Some(0)), "{when}: {figures:?}");
+        let names =
+            ["lost", "given_up", "asleep", "in_flight", "conns", "mailboxes", "cold_blocks_used"];
+        let figures = || names.map(|name| (name, self.counter(name)));
+        eventually(&format!("{when}: nothing is left of {:?}", figures()), || {
+            figures().iter().all(|(_, figure)| *figure == Some(0))
+        });
         assert!(self.taken.try_recv().is_err(), "{when}: somebody was taken twice");
     }
 }

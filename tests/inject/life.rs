@@ -17,6 +17,9 @@ use crate::ground::{Ground, PATIENCE, eventually};
 pub struct Lived {
     /// Hand-overs that were refused or broken off.
     pub refused: u32,
+    /// Whom a worker has taken, in their order. An heir, who has not seen what happened to a
+    /// mailbox, wakes its client before its turn.
+    pub taken: Vec<String>,
     pub ms: u128,
 }
 
@@ -32,10 +35,10 @@ impl Ground {
         expect(&mut eve, b"a1 OK Idle completed.\r\n+ idling\r\n");
         drop(eve);
         ann.write_all(b"DONE\r\n").expect("ann is connected");
-        self.woken("ann", &mut ann);
+        self.woken("ann", &mut ann, &mut lived);
         let mail = self.folder.join("new/1.mail");
         fs::write(&mail, b"mail").expect("delivered");
-        self.woken("bob", &mut bob);
+        self.woken("bob", &mut bob, &mut lived);
         fs::remove_file(&mail).expect("read and deleted");
         // Old enough to be no news to the next life.
         std::thread::sleep(Duration::from_millis(50));
@@ -44,9 +47,12 @@ impl Ground {
     }
 
     /// A worker has the client, and the client has heard of it, once.
-    fn woken(&self, user: &str, client: &mut UnixStream) {
-        let taken = self.taken.recv_timeout(PATIENCE);
-        assert_eq!(taken.as_deref(), Ok(user), "woken by a worker");
+    fn woken(&self, user: &str, client: &mut UnixStream, lived: &mut Lived) {
+        while !lived.taken.iter().any(|taken| taken == user) {
+            let taken = self.taken.recv_timeout(PATIENCE).expect("woken by a worker");
+            assert!(!lived.taken.contains(&taken), "{taken} was woken twice");
+            lived.taken.push(taken);
+        }
         expect(client, user.as_bytes());
         assert_eq!(client.read(&mut [0]).expect("the worker ends"), 0, "told twice");
     }

@@ -10,6 +10,7 @@
 mod ground;
 mod life;
 mod strace;
+mod sweep;
 
 use ground::Ground;
 use strace::Strace;
@@ -17,7 +18,7 @@ use strace::Strace;
 /// By day each error at the first such call of each thread, by night at every one.
 #[test]
 fn passing_errors_lose_nobody() {
-    let mut ground = Ground::start();
+    let mut ground = Ground::start("errors");
     for _ in 0..2 {
         ground.live();
     }

@@ -51,7 +51,8 @@ impl Strace {
 
 /// True when every thread has a tracer.
 fn is_traced(pid: u32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("torpor lives");
+    // It may have been killed meanwhile.
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     tasks.flatten().all(|task| {
         let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
         !status.contains("TracerPid:\t0\n")

@@ -13,6 +13,7 @@ mod keeper;
 mod notify;
 mod options;
 mod orphans;
+mod outage;
 mod pause;
 mod porter;
 mod signals;

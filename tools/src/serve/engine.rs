@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use torpor_engine::limits::Limits;
 
 use super::helper::Helper;
+use super::outage::Outage;
 use super::pause::Pause;
 use super::sockets::Sockets;
 use crate::config::Config;
@@ -26,10 +27,7 @@ pub struct EngineKeeper {
     estate: Estate,
     process: Option<Process>,
     pause: Pause,
-    /// When the last one died, until the next one serves.
-    died: Option<Instant>,
-    /// Ends of processes since one has served.
-    failures: u32,
+    outage: Outage,
     /// When the engine is to accept anew.
     relisten: Option<Instant>,
 }
@@ -61,8 +59,7 @@ impl EngineKeeper {
             estate: Estate::create(config, limits.clone())?,
             process: None,
             pause: Pause::new(PAUSE_MIN, PAUSE_MAX),
-            died: None,
-            failures: 0,
+            outage: Outage::new(number),
             relisten: None,
         };
         engine.launch(config, sockets)?;
@@ -95,7 +92,7 @@ impl EngineKeeper {
     pub fn look(&mut self, config: &Config, sockets: &Sockets) {
         let number = self.number;
         if let Some(status) = self.ended() {
-            self.mourn(status);
+            self.outage.begin(status, self.estate.lasts(), self.pause.ended());
         }
         if self.process.is_none() && self.pause.is_over() {
             match self.launch(config, sockets) {
@@ -113,48 +110,13 @@ impl EngineKeeper {
         }
     }
 
-    /// Its process has ended, and nobody has told it to.
-    fn mourn(&mut self, status: ExitStatus) {
-        let (number, pause) = (self.number, self.pause.ended().as_secs_f64());
-        self.died.get_or_insert_with(Instant::now);
-        self.failures += 1;
-        let held =
-            if self.estate.lasts() { "its clients are held" } else { "its clients are lost" };
-        tracing::error!(
-            event = "engine_ended",
-            engine = number,
-            "engine {number} has ended: {status}; {held}; it is started again in {pause:.1} s"
-        );
-        if self.failures >= FAILURES_TOLD && self.estate.lasts() {
-            tracing::error!(
-                event = "engine_fails",
-                engine = number,
-                failures = self.failures,
-                "engine {number} has ended {} times in a row before it served. Its clients are \
-                 held as long as this keeper runs, and nobody serves them. What it has printed \
-                 says why; if that is about its memory, a restart of torpor is the only remedy, \
-                 and loses them",
-                self.failures
-            );
-        }
-    }
-
     /// It serves: nothing is needed of those before it.
     fn served(&mut self) {
-        self.failures = 0;
+        self.outage.end();
         if self.estate.serves() {
             // What the dead had armed is cleared away some time from now, and until then its
             // accept takes the news of a connection that the new one should have had.
             self.relisten = Some(Instant::now() + CLEARED_AWAY);
-        }
-        if let Some(died) = self.died.take() {
-            let (number, away_ms) = (self.number, died.elapsed().as_millis());
-            tracing::info!(
-                event = "engine_serves",
-                engine = number,
-                away_ms = away_ms as u64,
-                "engine {number} serves again after {away_ms} ms"
-            );
         }
     }
 
@@ -287,8 +249,6 @@ fn share(config: &Config, number: u32) -> io::Result<String> {
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// A crash loop logs about once a minute.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Ends in a row that are told as what they are: the next one will end, too.
-const FAILURES_TOLD: u32 = 3;
 /// In which the kernel has cleared a closed ring away (10 ms on Linux 6.18), generously.
 const CLEARED_AWAY: Duration = Duration::from_millis(100);
 /// Some beats of one a second.
