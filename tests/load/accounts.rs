@@ -70,6 +70,28 @@ fn every_way_to_lose_a_client_is_told_apart() {
 }
 
 #[test]
+fn newcomers_log_in_while_the_storm_blows_and_are_counted_there() {
+    // u10, who comes second, is refused.
+    let mut habits = vec![Habit::Good; 10];
+    habits[0] = Habit::Refuses;
+    let server = Server::start(habits.leak());
+    let words = "storm --done 8 --clients 8 --newcomers 3 --processes 3";
+    let (code, played) = load(&server, words);
+    assert_eq!(code, Some(1), "one was refused");
+    let login = act(&played, "log in");
+    assert_eq!((&login["clients"], &login["alive"]), (&json!(8), &json!(8)));
+    let storm = act(&played, "storm of 8 DONEs");
+    assert_eq!((&storm["clients"], &storm["alive"]), (&json!(11), &json!(10)));
+    let answers = &storm["answers"];
+    assert_eq!((&answers["login"]["asked"], &answers["login"]["answered"]), (&json!(3), &json!(2)));
+    assert_eq!((&answers["done"]["asked"], &answers["done"]["answered"]), (&json!(8), &json!(8)));
+    assert_eq!(storm["died"], json!({ "refused: go away": 1 }));
+    assert!(answers["done"]["first_us"].as_u64() <= answers["done"]["max_us"].as_u64());
+    let check = act(&played, "check");
+    assert_eq!((&check["clients"], &check["left"]), (&json!(10), &json!(10)), "newcomers too");
+}
+
+#[test]
 fn mail_that_is_not_told_is_lost_and_mail_that_is_told_is_timed() {
     let server = Server::start(&[Habit::Good, Habit::HidesMail]);
     let words = "storm --mail 20 --clients 20 --append --answer-timeout 1 --no-check";

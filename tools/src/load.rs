@@ -44,6 +44,10 @@ pub enum LoadCommand {
         /// Seconds that a client stays out of IDLE after its answer [default: none]
         #[arg(long, value_name = "SECS")]
         awake: Option<f64>,
+        /// How many more clients log in while each storm blows, five a second
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
+        newcomers: u32,
         #[command(flatten)]
         common: Common,
     },

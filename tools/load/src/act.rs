@@ -12,8 +12,8 @@ pub enum Act {
     Hold { secs: f64 },
     /// Single clients say DONE or get mail, at a rate.
     Trickle { secs: f64, mails_per_sec: f64, dones_per_sec: f64 },
-    /// So many clients at once.
-    Storm { what: Storm, clients: u32, then: Then },
+    /// So many clients at once; meanwhile newcomers log in, one after the other.
+    Storm { what: Storm, clients: u32, then: Then, newcomers: u32 },
     /// Clients renew their IDLE every 29, 15 or 5 minutes, and some every 10 ms.
     Churn { secs: f64, time_scale: f64, bursts_percent: u32 },
     /// Half of the clients type slowly, half stop reading.
@@ -71,6 +71,11 @@ impl Act {
             Self::Slow { secs, closed_window_secs, .. } => vec![secs, closed_window_secs],
             Self::Check { per_sec } => vec![above_0(per_sec)],
         }
+    }
+
+    /// Clients beyond the others that it brings.
+    pub fn newcomers(&self) -> u32 {
+        if let Self::Storm { newcomers, .. } = self { *newcomers } else { 0 }
     }
 
     /// True when it delivers mail.

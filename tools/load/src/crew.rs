@@ -46,7 +46,8 @@ fn work() -> io::Result<()> {
 }
 
 async fn obey(floor: Rc<Floor>, mut orders: UnboundedReceiver<Order>) -> io::Result<()> {
-    let seats = (0..floor.share.count).map(|number| Seat::new(number, Rc::clone(&floor)));
+    let seats = (0..floor.share.count + floor.share.newcomers)
+        .map(|number| Seat::new(number, Rc::clone(&floor)));
     let seats: Rc<[_]> = seats.collect();
     let route = floor.plan.route.clone();
     let postman = route.map(|route| Postman::start(route, floor.mailed.clone())).transpose()?;

@@ -50,7 +50,7 @@ impl Floor {
             mailed: Arc::new(Mailed::new(share.count)),
             ledger: RefCell::new(ledger),
             began: now.checked_sub(age).unwrap_or(now),
-            places: Cell::new([share.count.into(), 0, 0, 0, 0]),
+            places: Cell::new([(share.count + share.newcomers).into(), 0, 0, 0, 0]),
         }
     }
 
@@ -73,6 +73,11 @@ impl Floor {
 
     pub fn answer(&self, kind: Kind, time: Duration) {
         self.ledger.borrow_mut().answer(kind, time, self.age());
+    }
+
+    /// One more client than there were when the act began.
+    pub fn expect_newcomer(&self) {
+        self.ledger.borrow_mut().begun += 1;
     }
 
     pub fn lose(&self, kind: Kind, reason: &Reason) {
@@ -103,7 +108,10 @@ impl Floor {
 
     /// The user of one of this crew's seats.
     pub fn user(&self, seat: u32) -> User {
-        self.plan.user(self.share.first + seat)
+        match seat.checked_sub(self.share.count) {
+            Some(newcomer) => self.plan.newcomer(newcomer),
+            None => self.plan.user(self.share.first + seat),
+        }
     }
 
     /// A letter to the user of a seat, and with it to all seats of that user.

@@ -81,6 +81,28 @@ pub struct Tally {
     /// Of those that were answered.
     pub times: Times,
     pub lost: Losses,
+    /// Some exactly when one was answered.
+    pub first: Option<First>,
+}
+
+/// The first of many answers, and the first of the moments that were answered at all: since the
+/// run began, which all crews date alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct First {
+    pub asked: Duration,
+    pub answered: Duration,
+}
+
+impl First {
+    fn earlier(self, other: Self) -> Self {
+        let (asked, answered) = (self.asked.min(other.asked), self.answered.min(other.answered));
+        Self { asked, answered }
+    }
+
+    /// What the first of all who asked at once had to wait until somebody was answered.
+    pub fn wait(self) -> Duration {
+        self.answered.saturating_sub(self.asked)
+    }
 }
 
 /// One act, of one crew or of all.
@@ -109,7 +131,10 @@ impl Ledger {
 
     /// `at` is since the run began.
     pub fn answer(&mut self, kind: Kind, time: Duration, at: Duration) {
-        self.tallies.entry(kind).or_default().times.record(time);
+        let tally = self.tallies.entry(kind).or_default();
+        tally.times.record(time);
+        let first = First { asked: at.saturating_sub(time), answered: at };
+        tally.first = Some(tally.first.map_or(first, |earlier| earlier.earlier(first)));
         self.moments.add(at, kind);
     }
 
@@ -129,6 +154,8 @@ impl Ledger {
             ours.asked += tally.asked;
             ours.times.merge(&tally.times);
             ours.lost.merge(&tally.lost);
+            let firsts = ours.first.into_iter().chain(tally.first);
+            ours.first = firsts.reduce(First::earlier);
         }
         self.skipped += other.skipped;
         self.unasked += other.unasked;
@@ -143,7 +170,7 @@ impl Ledger {
         if *begun != alive + left + died {
             return Err(format!("{begun} clients, but {alive} alive, {left} left, {died} died"));
         }
-        for (kind, Tally { asked, times, lost }) in &self.tallies {
+        for (kind, Tally { asked, times, lost, .. }) in &self.tallies {
             let (answered, lost) = (times.count(), lost.total());
             if *asked != answered + lost {
                 return Err(format!("{kind:?}: {asked} asked, {answered} answered, {lost} lost"));
@@ -195,6 +222,21 @@ mod tests {
         left.merge(&right);
         assert_eq!(left.balance(), Ok(()));
         assert_eq!((left.begun, left.lost(), left.tallies[&Kind::Mail].asked), (2, 1, 2));
+    }
+
+    #[test]
+    fn the_first_answer_is_measured_from_the_first_question_of_all_crews() {
+        let mut left = Ledger::default();
+        let ms = Duration::from_millis;
+        // Asked at 100 and 90, answered at 140 and 190.
+        left.answer(Kind::Done, ms(40), ms(140));
+        left.answer(Kind::Done, ms(100), ms(190));
+        assert_eq!(left.tallies[&Kind::Done].first.map(First::wait), Some(ms(50)));
+        let mut right = Ledger::default();
+        right.answer(Kind::Done, ms(45), ms(130));
+        left.merge(&right);
+        let first = First { asked: ms(85), answered: ms(130) };
+        assert_eq!(left.tallies[&Kind::Done].first, Some(first));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Plan {
         if !self.server.ip().is_loopback() && !own_server {
             return Err(PlanError::Foreign(self.server));
         }
-        let needed = self.clients.div_ceil(self.clients_per_user);
+        let needed = self.clients.div_ceil(self.clients_per_user) + self.newcomers();
         if let Some(count) = self.users.count().filter(|count| *count < needed) {
             return Err(PlanError::FewUsers { clients: self.clients, needed, count });
         }
@@ -91,6 +91,16 @@ impl Plan {
         Ok(())
     }
 
+    /// Clients beyond the others, who log in while a storm blows.
+    pub fn newcomers(&self) -> u32 {
+        self.acts.iter().map(Act::newcomers).sum()
+    }
+
+    /// The user of a newcomer, who shares it with nobody.
+    pub fn newcomer(&self, number: u32) -> User {
+        self.users.at(self.clients.div_ceil(self.clients_per_user) + number)
+    }
+
     /// The user of a client.
     pub fn user(&self, client: u32) -> User {
         self.users.at(client / self.clients_per_user)
@@ -112,6 +122,10 @@ const NUMBER_MAX: f64 = 1e8;
 pub mod tests {
     use super::*;
     use crate::act::{Storm, Then};
+
+    fn storm(what: Storm, clients: u32, newcomers: u32) -> Act {
+        Act::Storm { what, clients, then: Then::Idle, newcomers }
+    }
 
     /// A plan without acts, for a server that nobody asks.
     pub fn plan(clients: u32, clients_per_user: u32) -> Plan {
@@ -141,10 +155,10 @@ pub mod tests {
     #[test]
     fn contradictions_are_named() {
         let mut one = plan(3, 1);
-        one.acts.push(Act::Storm { what: Storm::Done, clients: 4, then: Then::Idle });
+        one.acts.push(storm(Storm::Done, 4, 0));
         assert!(matches!(one.check(false), Err(PlanError::ManyStorm(4, 3))));
         let mut two = plan(3, 1);
-        two.acts.push(Act::Storm { what: Storm::Mail, clients: 3, then: Then::Idle });
+        two.acts.push(storm(Storm::Mail, 3, 0));
         assert!(matches!(two.check(false), Err(PlanError::NoRoute)));
         let mut never = plan(3, 1);
         never.acts.push(Act::Hold { secs: f64::NAN });
@@ -152,6 +166,9 @@ pub mod tests {
         let mut three = plan(3, 2);
         three.users = Users::List(Vec::new());
         assert!(matches!(three.check(false), Err(PlanError::FewUsers { needed: 2, .. })));
+        three.users = Users::List(vec![plan(3, 2).user(0); 6]);
+        three.acts.push(storm(Storm::Done, 3, 5));
+        assert!(matches!(three.check(false), Err(PlanError::FewUsers { needed: 7, .. })));
         let mut four = plan(3, 1);
         four.pace.logins_per_sec = 0.0;
         assert!(matches!(four.check(false), Err(PlanError::NotPositive("--logins-per-sec"))));

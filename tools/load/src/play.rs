@@ -8,6 +8,7 @@ mod trickle;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec::IntoIter;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,13 +24,17 @@ pub struct Troupe {
     seats: Rc<[Rc<Seat>]>,
     postman: Option<Postman>,
     act: Option<Act>,
+    /// Those who have not come yet: each storm brings some.
+    newcomers: IntoIter<Rc<Seat>>,
     /// Who is chosen for the storm that has been prepared.
     chosen: Vec<Rc<Seat>>,
 }
 
 impl Troupe {
     pub fn new(floor: Rc<Floor>, seats: Rc<[Rc<Seat>]>, postman: Option<Postman>) -> Self {
-        Self { floor, seats, postman, act: None, chosen: Vec::new() }
+        let newcomers = seats.iter().skip(floor.share.count as usize).cloned();
+        let newcomers = newcomers.collect::<Vec<_>>().into_iter();
+        Self { floor, seats, postman, act: None, newcomers, chosen: Vec::new() }
     }
 
     /// Does whatever can be done before the act begins.
@@ -49,7 +54,10 @@ impl Troupe {
             Act::Trickle { secs, mails_per_sec, dones_per_sec } => {
                 self.trickle(Duration::from_secs_f64(secs), mails_per_sec, dones_per_sec).await;
             }
-            Act::Storm { what, then, .. } => self.storm(what, then),
+            Act::Storm { what, then, newcomers, .. } => {
+                self.storm(what, then);
+                self.let_in(newcomers).await;
+            }
             Act::Churn { secs, time_scale, bursts_percent } => {
                 self.churn(Duration::from_secs_f64(secs), time_scale, bursts_percent).await;
             }
@@ -68,7 +76,7 @@ impl Troupe {
     async fn log_in(&self, pace: Pace) {
         let doors = self.doors();
         let mut beat = self.beat(pace.logins_per_sec);
-        for seat in &*self.seats {
+        for seat in self.regulars() {
             beat.next().await;
             seat.log_in(enter(&doors).await);
         }
@@ -87,6 +95,11 @@ impl Troupe {
                 seat.leave(permit);
             }
         }
+    }
+
+    /// Those who are there from the beginning.
+    fn regulars(&self) -> &[Rc<Seat>] {
+        &self.seats[..self.floor.share.count as usize]
     }
 
     /// As many of this crew's clients as may be on their way at once.

@@ -92,7 +92,7 @@ mod tests {
         let reason = Reason::Bye("<script>alert(1)</script>".to_owned());
         ledger.lose(Kind::Done, &reason, second);
         ledger.died.add(&reason, 1);
-        let act = Act::Storm { what: Storm::Done, clients: 2, then: Then::Idle };
+        let act = Act::Storm { what: Storm::Done, clients: 2, then: Then::Idle, newcomers: 0 };
         let (name, began_secs, secs) = (act.name(), 0.5, 2.0);
         let sample = |secs| Sample { secs, alive: 2, resting: 1, died: 0, seen: None };
         let mut outcome = Outcome::new(&plan(2, 1));

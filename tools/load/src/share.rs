@@ -15,6 +15,8 @@ pub struct Share {
     /// Its clients.
     pub first: u32,
     pub count: u32,
+    /// Seats after those, for all who log in while a storm blows. One crew has them.
+    pub newcomers: u32,
 }
 
 impl Share {
@@ -27,7 +29,9 @@ impl Share {
         };
         let shares = (0..crews).map(|crew| {
             let first = start(crew);
-            Self { crew, crews, first, count: start(crew + 1) - first }
+            // Whatever the numbers are, the last crew has somebody to play.
+            let newcomers = if crew + 1 == crews { plan.newcomers() } else { 0 };
+            Self { crew, crews, first, count: start(crew + 1) - first, newcomers }
         });
         shares.filter(|share| share.count > 0).collect()
     }
@@ -54,12 +58,15 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::{Act, Storm, Then};
     use crate::plan::tests::plan;
 
     #[test]
     fn shares_cover_everybody_once_and_split_no_user() {
         for (clients, per_user, crews) in [(15_000, 1, 2), (7, 3, 3), (5, 1, 9), (1, 4, 2)] {
-            let plan = plan(clients, per_user);
+            let mut plan = plan(clients, per_user);
+            let (what, then) = (Storm::Done, Then::Idle);
+            plan.acts.push(Act::Storm { what, clients: 1, then, newcomers: 7 });
             let shares = Share::cut(&plan, crews);
             let mut next = 0;
             for share in &shares {
@@ -68,6 +75,7 @@ mod tests {
                 next += share.count;
             }
             assert_eq!(next, clients);
+            assert_eq!(shares.iter().map(|share| share.newcomers).sum::<u32>(), 7);
             for whole in [0, 1, clients / 3, clients] {
                 let parts: u32 = shares.iter().map(|share| share.of(whole, clients)).sum();
                 assert_eq!(parts, whole);

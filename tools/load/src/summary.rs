@@ -154,10 +154,12 @@ fn act(played: &Played) -> Value {
 }
 
 fn answer(tally: &Tally) -> Value {
-    let Tally { asked, times, lost } = tally;
+    let Tally { asked, times, lost, first } = tally;
     json!({
         "asked": asked,
         "answered": times.count(),
+        // From the first question of all to the first answer of all.
+        "first_us": first.map(|first| first.wait().as_micros() as u64),
         "min_us": times.min_us(),
         "p50_us": times.percentile_us(50.0),
         "p90_us": times.percentile_us(90.0),

@@ -19,16 +19,17 @@ pub(super) fn acts(command: LoadCommand) -> (Vec<Act>, Common) {
         LoadCommand::Trickle { secs, mails_per_sec, dones_per_sec, common } => {
             (vec![Act::Trickle { secs, mails_per_sec, dones_per_sec }], common)
         }
-        LoadCommand::Storm { done, mail, awake, common } => {
+        LoadCommand::Storm { done, mail, awake, newcomers, common } => {
             let then = awake.map_or(Then::Idle, |secs| Then::Awake { secs });
             let storms = [(Storm::Done, done), (Storm::Mail, mail)];
             let storm = |(what, clients): (Storm, Option<u32>)| {
-                clients.map(|clients| Act::Storm { what, clients, then })
+                clients.map(|clients| Act::Storm { what, clients, then, newcomers })
             };
             (storms.into_iter().filter_map(storm).collect(), common)
         }
         LoadCommand::Soak { secs, every, done, mail, common } => {
-            let storm = |what, clients| Act::Storm { what, clients, then: Then::Idle };
+            let (then, newcomers) = (Then::Idle, 0);
+            let storm = |what, clients| Act::Storm { what, clients, then, newcomers };
             let round =
                 [Act::Hold { secs: every }, storm(Storm::Done, done), storm(Storm::Mail, mail)];
             // A rate or time that is none is refused with the plan.
@@ -53,7 +54,8 @@ pub(super) fn setup(acts: Vec<Act>, common: Common) -> Result<Setup, Failure> {
     let users = match &common.users_file {
         Some(file) => Users::file(file)?,
         None => {
-            let count = common.clients.div_ceil(clients_per_user);
+            let newcomers: u32 = acts.iter().map(Act::newcomers).sum();
+            let count = common.clients.div_ceil(clients_per_user) + newcomers;
             Users::template(&common.user, &common.password, common.first, count)?
         }
     };

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::Troupe;
+use tokio::sync::Semaphore;
+
+use super::{Beat, Troupe, enter};
 use crate::act::{Storm, Then};
 use crate::seat::Seat;
 
@@ -11,7 +14,7 @@ impl Troupe {
     /// Chooses who storms, and has their mail written where nobody sees it yet.
     pub(super) async fn prepare_storm(&mut self, what: Storm, clients: u32) {
         let wanted = self.floor.share.of(clients, self.floor.plan.clients);
-        let resting: Vec<_> = self.seats.iter().filter(|seat| seat.is_resting()).collect();
+        let resting: Vec<_> = self.regulars().iter().filter(|seat| seat.is_resting()).collect();
         self.chosen = spread(&resting, wanted as usize).cloned().collect();
         let missing = wanted as usize - self.chosen.len();
         self.floor.ledger.borrow_mut().skipped += missing as u64;
@@ -39,6 +42,17 @@ impl Troupe {
             }
         }
     }
+
+    /// Has newcomers log in meanwhile, if this crew has them.
+    pub(super) async fn let_in(&mut self, newcomers: u32) {
+        let doors = Arc::new(Semaphore::new(newcomers as usize));
+        let mut beat = Beat::new(NEWCOMERS_PER_SEC);
+        for seat in self.newcomers.by_ref().take(newcomers as usize) {
+            beat.next().await;
+            self.floor.expect_newcomer();
+            seat.log_in(enter(&doors).await);
+        }
+    }
 }
 
 /// `count` of `all`, evenly spread; all of them when there are not so many.
@@ -46,6 +60,9 @@ fn spread<'a, T>(all: &'a [&'a T], count: usize) -> impl Iterator<Item = &'a T> 
     let count = count.min(all.len());
     (0..count).map(move |at| all[at * all.len() / count])
 }
+
+/// Twenty of them take four seconds: a storm of thousands lasts longer.
+const NEWCOMERS_PER_SEC: f64 = 5.0;
 
 #[cfg(test)]
 mod tests {
