@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
+
+use torpor_engine::sys::vault::Vault;
 
 use super::maildirs::{Copies, Maildirs};
 use super::peers::Peers;
@@ -25,22 +27,27 @@ pub fn tcp(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
     Ok(before.until(&Scale::read(&pledge.family())?, clients))
 }
 
-/// Sleepers on AF_UNIX, as imap-login's proxy leaves them; the proxy's end is taken off.
+/// Sleepers on AF_UNIX, as imap-login's proxy leaves them; the proxy's end is taken off. The ends
+/// have no descriptor numbers: whoever lists /proc/PID/fd of all processes leaves an inode and a
+/// dentry behind for each number, which weigh as much as a quarter of a socket.
 ///
 /// # Errors
 /// As [`tcp`].
 pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
     let mut pledge = start(clients, config)?;
-    let mut ends: Vec<OwnedFd> = Vec::new();
+    let ends = Vault::create(2 * BARE_PAIRS + clients + 1)?;
+    let mut places = 0..ends.places();
+    let mut hold = |end: UnixStream| ends.put(places.next().expect("a place for each end"), end);
     let before = Scale::settled(&[])?;
     for _ in 0..BARE_PAIRS {
         let (one, other) = UnixStream::pair()?;
-        ends.extend([one.into(), other.into()]);
+        hold(one)?;
+        hold(other)?;
     }
     let end = before.until(&Scale::read(&[])?, 2 * BARE_PAIRS).kernel;
     let mut pair = |pledge: &mut Pledge| -> Result<(), Box<dyn Error>> {
         let (client, server) = UnixStream::pair()?;
-        ends.push(client.into());
+        hold(client)?;
         Ok(pledge.worker.hibernate(server.as_fd(), None)?)
     };
     pair(&mut pledge)?;
@@ -109,5 +116,6 @@ fn hold_watching(
     Ok(())
 }
 
-const BARE_PAIRS: u32 = 1000;
+/// Enough that slabs which others have left half empty weigh little.
+const BARE_PAIRS: u32 = 5000;
 const SETTLE: Duration = Duration::from_millis(1500);

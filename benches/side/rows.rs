@@ -112,7 +112,7 @@ impl Row {
             }
             Self::Sleep => pledged::tcp(clients, "doze_secs = 0\n"),
             Self::Dense => pledged::tcp(clients, "doze_secs = 0\ndense = true\n"),
-            Self::Unix => pledged::unix(own, "doze_secs = 0\n"),
+            Self::Unix => pledged::unix(clients, "doze_secs = 0\n"),
             Self::Inotify => pledged::watch(mailboxes, "doze_secs = 0\n"),
             Self::Fanotify => {
                 let marked = format!("[watch]\nfanotify_dirs = [{:?}]\n", std::env::temp_dir());
