@@ -11,11 +11,11 @@
 //! cargo bench -p torpor-suite --bench null -- \
 //!     [--clients 15000] [--rounds 5] [--wakes-per-sec 1000] [--json FILE]
 //! ```
-//! The long sleep: `--clients 1000000 --rounds 1 --hold 600 --keepalive-secs 120 --wakes 10000`.
 //! Needs root. Exit status 1: a bound was missed.
 
 mod side {
     pub mod binary;
+    pub mod cpu;
     pub mod letter;
     pub mod null;
     pub mod peers;
@@ -39,6 +39,7 @@ use torpor::control;
 use torpor::dovecot::raise_open_files;
 use torpor_handoff::delays::BOUNDS_US;
 
+use side::cpu::cpu_us;
 use side::letter::Random;
 use side::null::{self, Talk};
 use side::peers::Peers;
@@ -130,16 +131,16 @@ fn play(arguments: &Arguments) -> Result<Figures, Box<dyn Error>> {
     let peers = Peers::start(*clients)?;
     let mut figures = Figures::new();
 
-    let (begin, cpu) = (Instant::now(), cpu_us(&pledge));
+    let (begin, cpu) = (Instant::now(), cpu_us(&pledge.family()));
     peers.accept(*clients, |_, stream| pledge.worker.hibernate(stream.as_fd(), None))?;
     let secs = begin.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
-    figures.insert(CPU_HIBERNATE, (cpu_us(&pledge) - cpu) / f64::from(*clients));
+    figures.insert(CPU_HIBERNATE, (cpu_us(&pledge.family()) - cpu) / f64::from(*clients));
     figures.insert("hibernates a second, one worker", f64::from(*clients) / secs);
 
-    let (beats, cpu) = (peers.crowd.tally()?.untagged, cpu_us(&pledge));
+    let (beats, cpu) = (peers.crowd.tally()?.untagged, cpu_us(&pledge.family()));
     thread::sleep(Duration::from_secs((*hold).into()));
-    let (beats, cpu) = (peers.crowd.tally()?.untagged - beats, cpu_us(&pledge) - cpu);
+    let (beats, cpu) = (peers.crowd.tally()?.untagged - beats, cpu_us(&pledge.family()) - cpu);
     figures.insert(KEEPALIVES, beats as f64 / cpu.max(1.0) * 1e6);
     figures.insert("keepalives sent", beats as f64);
     figures.insert("CPU asleep, % of a core", cpu / 1e4 / f64::from(*hold));
@@ -216,30 +217,16 @@ fn at_once(
     figures: &mut Figures,
 ) -> Result<(), Box<dyn Error>> {
     let count = who.len();
-    let (begin, cpu) = (Instant::now(), cpu_us(pledge));
+    let (begin, cpu) = (Instant::now(), cpu_us(&pledge.family()));
     peers.crowd.say(who, b"DONE\r\n")?;
     for _ in 0..count {
         talks.recv_timeout(ANSWER_WITHIN)?;
     }
     let secs = begin.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
-    figures.insert(CPU_WAKE, (cpu_us(pledge) - cpu) / count as f64);
+    figures.insert(CPU_WAKE, (cpu_us(&pledge.family()) - cpu) / count as f64);
     figures.insert("wakes a second", count as f64 / secs);
     Ok(())
-}
-
-/// Time on a processor, of all threads of all its processes.
-fn cpu_us(pledge: &Pledge) -> f64 {
-    let mut nanoseconds = 0.0;
-    for pid in pledge.family() {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        for task in tasks {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let first = text.split(' ').next().and_then(|word| word.parse::<f64>().ok());
-            nanoseconds += first.unwrap_or(0.0);
-        }
-    }
-    nanoseconds / 1000.0
 }
 
 const CPU_HIBERNATE: &str = "CPU of a hibernate, µs";
