@@ -198,6 +198,9 @@ fn own_p99_us(pledge: &Pledge) -> Result<f64, Box<dyn Error>> {
     });
     let counts = names.map(|name| count(&name));
     let all = counts.iter().sum::<u64>() + count("delays_longer");
+    if all == 0 {
+        return Err("torpor has counted no delay".into());
+    }
     let mut within = 0;
     for (bound_us, count) in BOUNDS_US.into_iter().zip(counts) {
         within += count;
