@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use torpor_engine::report::Event;
@@ -131,11 +131,14 @@ impl Anvil {
     fn rest(&self) -> bool {
         let until = Instant::now() + REST;
         while Instant::now() < until {
-            match self.papers.try_recv() {
+            match self.papers.recv_deadline(until) {
                 Ok(Paper::Note(note)) => self.pool.recycle(note),
                 Ok(Paper::Page(..)) => {}
-                Err(TryRecvError::Empty) => thread::sleep(GATHER),
-                Err(TryRecvError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+            if self.papers.is_empty() {
+                thread::sleep(GATHER);
             }
         }
         true
