@@ -2,8 +2,8 @@
 //! everybody in it goes to one owner, with every byte, and is told once.
 //!
 //! A kill before a call finds the one before it done, and of a batch of ring operations as much as
-//! the kernel had done. Of `all` calls it is the busiest thread, the engine's, that comes to its Nth
-//! first; the calls that are named after it are the handoff thread's and the watcher's.
+//! the kernel had done. Of `all` calls it is the busiest thread, the engine's, that comes to its
+//! Nth first; the calls that are named after it are the handoff thread's and the watcher's.
 
 use std::time::Duration;
 
