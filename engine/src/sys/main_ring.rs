@@ -9,8 +9,8 @@
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::{io, mem};
 
 use io_uring::{IoUring, Parameters, cqueue};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -71,7 +71,10 @@ impl MainRing {
             let why = format!("completions: {applied} applied, {read} read, {} left", queue.len());
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        Ok(queue.by_ref().skip(skipped).map(|entry| told(&entry, &received)).collect())
+        let rest = queue.by_ref().skip(skipped).map(|entry| told(&entry, &received)).collect();
+        // Dropped, the queue would move on, and who reads this may be killed before he commits.
+        mem::forget(queue);
+        Ok(rest)
     }
 }
 
@@ -134,3 +137,33 @@ const CLIENT_BUFFERS_MAX: u32 = 4096;
 /// Of the inotify instance and the doorbell.
 pub(super) const WATCH_BUFFERS: u16 = 16;
 pub(super) const WATCH_BUFFER_BYTES: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use io_uring::opcode;
+
+    use super::*;
+    use crate::sys::sqe;
+
+    /// An heir reads, is killed before he commits, and the next one reads the same.
+    #[test]
+    fn what_is_left_is_there_for_whoever_reads() {
+        let limits = Limits { slots_max: 16, dozers_max: 4, ..Limits::default() };
+        let mut ring = MainRing::create(&limits).expect("a ring");
+        ring.uring.submitter().register_enable_rings().expect("ours");
+        let tokens = [1, 2, 3].map(|slot| Token::new(Kind::Farewell, 7, slot));
+        for token in tokens {
+            sqe::push(&mut ring.uring, &opcode::Nop::new().build().user_data(token.bits()));
+        }
+        ring.uring.submit_and_wait(3).expect("done");
+        for _ in 0..2 {
+            let rest = ring.rest(&limits, 1).expect("two of three");
+            let left: Vec<Token> = rest.iter().map(|(done, _)| done.token).collect();
+            assert_eq!(left, tokens[1..]);
+        }
+        assert_eq!(ring.rest(&limits, 3).expect("none").len(), 0);
+        ring.rest(&limits, 4).expect_err("more than there ever were");
+        ring.uring.completion().for_each(drop);
+        ring.rest(&limits, 2).expect_err("less than was read");
+    }
+}

@@ -143,6 +143,7 @@ fn kills_in_a_row_lose_nobody_and_nothing() {
     let mut readers: Vec<Reader> =
         (1..=READERS).map(|number| Reader::start(&own, number)).collect();
     let ends = AtomicBool::new(false);
+    let _shows = End { own: &own, ends: &ends };
     thread::scope(|scope| {
         for reader in &mut readers {
             let ends = &ends;
