@@ -74,7 +74,9 @@ fn a_killed_engine_loses_nobody() {
     let count = if nightly() { 15_000 } else { 60 };
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("the soft limit rises");
-    let torpor = Torpor::start(&format!("[sleep]\ndozers_max = {}\n", count / 3));
+    let dozers = count / 3;
+    let config = format!("[sleep]\ndozers_max = {dozers}\n[wake]\nworkers_max = {count}\n");
+    let torpor = Torpor::start(&config);
     let takers = Takers::listen(&torpor.dir().join("imap-master"));
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let mut clients: Vec<Client> =
