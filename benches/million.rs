@@ -2,8 +2,8 @@
 //! 10,000 of them, by chance, wake.
 //!
 //! The clients are peers without sockets on a TUN device, so that what the machine has more in use
-//! is the server's, kernel and all. With `--mailboxes 1000000 --config 'doze_secs = 0
-//! [watch] fanotify = true'`, a line each, everybody has a mailbox of their own.
+//! is the server's, kernel and all. `--mailboxes N` gives everybody one of N, and `--config` takes
+//! lines of configuration, such as `[watch]` with `fanotify_dirs` for as many as there are clients.
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench million -- [--clients 1000000] [--config LINES]
