@@ -1,5 +1,8 @@
 //! The simulated handoff thread: the real conversations over a simulated imap-master.
 
+mod talk;
+mod words;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use torpor_engine::drive::Handoff;
@@ -9,8 +12,8 @@ use torpor_handoff::master::{Conversation, Event, Found, Step, Timeouts};
 use torpor_handoff::message::{Cause, Exited, Outcome, Returned, Wake};
 
 use crate::counting;
-use crate::faults::Fault;
-use crate::net::{Client, Net, Owner, Shared, SimFd, Thing};
+use crate::net::{Owner, Shared, SimFd, Thing};
+use talk::{Far, Said, Stage, Talk, manner, sent};
 
 pub struct SimHandoff {
     net: Shared,
@@ -19,61 +22,6 @@ pub struct SimHandoff {
     /// Conversations that are over here, by their places: the vault holds each until its place is
     /// wanted again.
     over: BTreeMap<u32, Far>,
-}
-
-/// How the other side behaves in one conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    Good,
-    Absent,
-    Full,
-    SilentBefore,
-    BadGreeting,
-    ClosesBefore,
-    Refuses,
-    DiesAfter,
-    SilentAfter,
-    LateAfter,
-}
-
-struct Talk {
-    wake: Wake<SimFd>,
-    client: usize,
-    conversation: Conversation,
-    far: Far,
-    next: Step,
-}
-
-/// The other side of a conversation, which knows nothing of crashes.
-struct Far {
-    attempt: u32,
-    /// True exactly when the vault holds our end.
-    is_held: bool,
-    manner: Manner,
-    /// When it next does something.
-    due_ms: u64,
-    stage: Stage,
-    sent_all: bool,
-    /// The request, as far as it was sent.
-    line: Vec<u8>,
-    said: Said,
-}
-
-/// What it has said in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    Plus,
-    Minus,
-    HungUp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Connect,
-    Greet,
-    Answer,
-    Mute,
 }
 
 impl SimHandoff {
@@ -102,19 +50,21 @@ impl SimHandoff {
         let mut at = 0;
         while at < self.talks.len() {
             match self.advance(at) {
-                Some(returned) => {
-                    let talk = self.talks.swap_remove(at);
-                    if talk.far.is_held {
-                        self.over.insert(talk.wake.place, talk.far);
+                Some(outcome) => {
+                    let Talk { wake, conversation, far, .. } = self.talks.swap_remove(at);
+                    if far.is_held {
+                        self.over.insert(wake.place, far);
                     }
-                    self.returned.push_back(returned.0);
+                    let refused = outcome == Outcome::Refused;
+                    let reason = if refused { conversation.reason() } else { b"" };
+                    self.returned.push_back(Returned::new(wake, outcome, reason));
                 }
                 None => at += 1,
             }
         }
     }
 
-    fn advance(&mut self, at: usize) -> Option<Ended> {
+    fn advance(&mut self, at: usize) -> Option<Outcome> {
         let mut net = self.net.borrow_mut();
         let talk = &mut self.talks[at];
         let now_ms = net.now.mono_ms;
@@ -148,7 +98,6 @@ impl SimHandoff {
                     Event::ClientShut
                 }
                 Step::Finish(outcome) => {
-                    let talk = self.talks.get_mut(at)?;
                     net.say(|| format!("client {}: {outcome:?}", talk.client));
                     if outcome == Outcome::Lost {
                         let owner = net.clients[talk.client].owner;
@@ -158,26 +107,7 @@ impl SimHandoff {
                         net.clients[talk.client].owner = Owner::Nobody;
                     }
                     net.clients[talk.client].handed -= 1;
-                    let parcel = std::mem::take(&mut talk.wake.parcel);
-                    let Wake { slot, generation, session, place, attempt, .. } = talk.wake;
-                    let Wake { is_resumed, since_us, .. } = talk.wake;
-                    let open = net.open.clone();
-                    let client = SimFd::new(Thing::Client(talk.client), &open);
-                    let wake = Wake {
-                        slot,
-                        generation,
-                        session,
-                        place,
-                        attempt,
-                        is_resumed,
-                        since_us,
-                        parcel,
-                        client,
-                    };
-                    let reason = talk.conversation.reason().to_vec();
-                    let refused = outcome == Outcome::Refused;
-                    let reason = if refused { &reason[..] } else { b"" };
-                    return Some(Ended(Returned::new(wake, outcome, reason)));
+                    return Some(outcome);
                 }
             };
             step = talk.conversation.on(event, now_ms);
@@ -185,161 +115,6 @@ impl SimHandoff {
         talk.next = step;
         None
     }
-}
-
-struct Ended(Returned<SimFd>);
-
-/// How much of a write fits.
-fn sent(net: &mut Net, count: usize) -> Event<'static> {
-    let partial = count > 1 && net.strikes(Fault::PartialSend, 300);
-    Event::Sent {
-        count: if partial { 1 + net.random.below(count as u64 - 1) as usize } else { count },
-    }
-}
-
-impl Talk {
-    /// What the other side does now; `None` when nothing.
-    fn hear(&mut self, net: &mut Net) -> Option<Step> {
-        let now_ms = net.now.mono_ms;
-        if now_ms >= self.far.due_ms
-            && let Some(step) = self.act(net)
-        {
-            return Some(step);
-        }
-        if now_ms >= self.conversation.deadline_ms() {
-            return Some(self.conversation.on(Event::Deadline, now_ms));
-        }
-        // A short write is followed by room for more.
-        let writable = self.far.stage == Stage::Answer && !self.far.sent_all;
-        writable.then(|| self.conversation.on(Event::Writable, now_ms))
-    }
-
-    fn act(&mut self, net: &mut Net) -> Option<Step> {
-        let now_ms = net.now.mono_ms;
-        match self.far.stage {
-            Stage::Connect => {
-                self.far.stage = Stage::Greet;
-                self.far.due_ms = now_ms + net.random.below(200);
-                let event = match self.far.manner {
-                    Manner::Absent => Event::ConnectFailed(libc::ECONNREFUSED),
-                    Manner::Full => Event::ConnectFailed(libc::EAGAIN),
-                    _ => Event::Connected,
-                };
-                Some(self.conversation.on(event, now_ms))
-            }
-            Stage::Greet => {
-                self.far.stage = Stage::Answer;
-                self.far.due_ms = now_ms + 50 + net.random.below(200);
-                let event = match self.far.manner {
-                    Manner::SilentBefore => {
-                        self.far.stage = Stage::Mute;
-                        return None;
-                    }
-                    Manner::ClosesBefore => Event::Eof,
-                    Manner::BadGreeting => {
-                        Event::Received { bytes: b"VERSION\timap\t1\t0\n", has_pidfd: true }
-                    }
-                    _ => Event::Received { bytes: MASTER_VERSION, has_pidfd: true },
-                };
-                Some(self.conversation.on(event, now_ms))
-            }
-            Stage::Answer if self.far.sent_all => self.answer(net),
-            Stage::Answer | Stage::Mute => None,
-        }
-    }
-
-    fn answer(&mut self, net: &mut Net) -> Option<Step> {
-        let now_ms = net.now.mono_ms;
-        self.far.stage = Stage::Mute;
-        self.far.said = match self.far.manner {
-            Manner::Refuses => Said::Minus,
-            Manner::DiesAfter => Said::HungUp,
-            Manner::SilentAfter => Said::Nothing,
-            Manner::LateAfter => {
-                self.far.manner = Manner::Good;
-                self.far.stage = Stage::Answer;
-                self.far.due_ms = now_ms + 2000 + net.random.below(3000);
-                Said::Nothing
-            }
-            // Whom we have shut down ourselves finds a worker only if that is told of late.
-            _ if net.clients[self.client].shut && self.wake.is_resumed => Said::Plus,
-            _ => {
-                take(net, self.client, &self.far.line);
-                Said::Plus
-            }
-        };
-        self.listen(now_ms)
-    }
-
-    /// What the other side has said is heard, and stays to be heard by an heir.
-    fn listen(&mut self, now_ms: u64) -> Option<Step> {
-        let bytes: &[u8] = match self.far.said {
-            Said::Nothing => return None,
-            Said::Plus => b"+\n",
-            Said::Minus => b"-Out of cheese\n",
-            Said::HungUp => {
-                let step = self.conversation.on(Event::Eof, now_ms);
-                let dead = Event::WorkerDead;
-                let waits = step == Step::Wait;
-                return Some(if waits { self.conversation.on(dead, now_ms) } else { step });
-            }
-        };
-        Some(self.conversation.on(Event::Received { bytes, has_pidfd: false }, now_ms))
-    }
-}
-
-/// What a worker is told of a client is what that client knows.
-fn check_words(entry: &Client, client: usize, line: &[u8]) {
-    let field = |key: &str| {
-        let line = line.strip_suffix(b"\n").expect("a line");
-        let fields = line.split(|byte| *byte == b'\t').skip(1);
-        fields.filter_map(|field| field.strip_prefix(key.as_bytes())).last()
-    };
-    assert_eq!(
-        line.split(|byte| *byte == b'\t').next(),
-        Some(format!("u{}", entry.user).as_bytes())
-    );
-    assert_eq!(field("tag="), Some(&entry.tag[..]), "the tag of client {client}");
-    let input = field("client_input=").map_or(Vec::new(), decode);
-    assert_eq!(input, entry.sent[entry.read..entry.pulled], "the input of client {client}");
-    let output = field("client_output=").map_or(Vec::new(), decode);
-    assert_eq!(output, entry.rest, "the output left over for client {client}");
-    let number = |key| field(key).and_then(|text| str::from_utf8(text).ok()?.parse::<usize>().ok());
-    assert_eq!(number("input_bytes_extra="), Some(26 + entry.answered_in));
-    assert_eq!(number("output_bytes_extra="), Some(763 + entry.answered_out));
-    assert!(line.windows(14).any(|word| word == b"\tidle-continue"), "IDLE goes on");
-}
-
-/// A worker takes the client: every byte must be there once, and every word be true.
-fn take(net: &mut Net, client: usize, line: &[u8]) {
-    let now_ms = net.now.mono_ms;
-    let busy_ms = 100 + net.random.below(4000);
-    let window = 20_000;
-    let entry = &mut net.clients[client];
-    assert!(!entry.shut, "a shut client came to life");
-    // One that has reset its connection will never hear the rest, nor what it was answered.
-    let torn = entry.is_torn();
-    assert!(!torn || entry.reset, "client {client} goes to a worker with half a switch");
-    assert_eq!(entry.owner, Owner::Engine, "client {client} has two owners");
-    if !torn {
-        check_words(entry, client, line);
-    }
-    entry.rest.clear();
-    entry.window = window;
-    (entry.pulled, entry.read) = (entry.sent.len(), entry.sent.len());
-    entry.owner = Owner::Worker;
-    entry.dismissed = None;
-    entry.lives += 1;
-    entry.busy_until_ms = now_ms + busy_ms;
-    if let Some(mailbox) = entry.mailbox {
-        entry.seen = net.mailboxes[mailbox].version;
-    }
-    net.say(|| format!("client {client} is taken"));
-}
-
-fn decode(text: &[u8]) -> Vec<u8> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
 }
 
 impl Handoff for SimHandoff {
@@ -412,25 +187,3 @@ impl SimHandoff {
 }
 
 const TIMEOUTS: Timeouts = Timeouts { version_ms: 2000, ack_ms: 3000, exit_ms: 200 };
-
-fn manner(net: &mut Net) -> Manner {
-    let all = [
-        (Fault::MasterAbsent, Manner::Absent),
-        (Fault::MasterFull, Manner::Full),
-        (Fault::MasterSilent, Manner::SilentBefore),
-        (Fault::MasterBadGreeting, Manner::BadGreeting),
-        (Fault::MasterCloses, Manner::ClosesBefore),
-        (Fault::WorkerRefuses, Manner::Refuses),
-        (Fault::WorkerDies, Manner::DiesAfter),
-        (Fault::WorkerSilent, Manner::SilentAfter),
-        (Fault::WorkerLate, Manner::LateAfter),
-    ];
-    for (fault, manner) in all {
-        // A session that is lost for good is rarer than one that is tried again.
-        let often = if manner == Manner::SilentAfter { 10 } else { 100 };
-        if net.strikes(fault, often) {
-            return manner;
-        }
-    }
-    Manner::Good
-}

@@ -4,6 +4,9 @@
 //! Everything it is told it checks, and at the end nothing may be left: no descriptor in the lobby
 //! or in a place, nothing in flight, no word in the cold store.
 
+mod books;
+mod says;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,9 +16,9 @@ use torpor_engine::image::Foreign;
 use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::mailboxes::Debounce;
 use torpor_engine::memory::Memory;
-use torpor_engine::ring::{Completion, Inbox, Op, PASSED_MAX, Passed, PassedKind, Peer};
+use torpor_engine::ring::{Completion, Inbox, Passed, PassedKind};
 use torpor_engine::token::{Kind, Token};
-use torpor_engine::watch::{Adopted, Adoption, WATCHES_PER_NOTIFY_MAX, WatchOrder};
+use torpor_engine::watch::WatchOrder;
 use torpor_handoff::message::{Exited, Outcome, Reply, Wake};
 
 /// See the module.
@@ -116,102 +119,6 @@ impl Lab {
             said: Vec::new(),
             told: Vec::new(),
         }
-    }
-
-    /// A worker connects.
-    pub fn connect(&mut self) {
-        let mut done = Completion::plain(self.flying(Kind::Accept).expect("armed"), 9, true);
-        done.passed[0] = Some(self.pass(PassedKind::Unix));
-        done.peer = Peer { pid: 1, uid: 2, gid: 3 };
-        self.complete(done, &[]);
-        assert!(self.flying(Kind::ConnRecv).is_some(), "a worker is heard");
-    }
-
-    /// Bytes of the worker, with descriptors on them; `lost`: some did not make it.
-    pub fn worker_says(&mut self, bytes: &[u8], kinds: &[PassedKind], lost: bool) {
-        let Some(token) = self.flying(Kind::ConnRecv) else { return };
-        assert!(kinds.len() <= PASSED_MAX && !bytes.is_empty());
-        let mut done = Completion::plain(token, bytes.len() as i32, false);
-        for (place, kind) in done.passed.iter_mut().zip(kinds) {
-            *place = Some(self.pass(*kind));
-        }
-        done.passed_lost = lost;
-        self.complete(done, bytes);
-    }
-
-    /// The recv on the worker's connection, or on the client's, ends with this result.
-    pub fn recv_ends(&mut self, kind: Kind, result: i32) {
-        if let Some(token) = self.flying(kind) {
-            self.complete(Completion::plain(token, result, false), &[]);
-        }
-    }
-
-    /// Bytes of the client; false when nobody listens, and they stay in the socket.
-    pub fn client_says(&mut self, bytes: &[u8]) -> bool {
-        self.stir();
-        let Some(token) = self.flying(Kind::ClientRecv) else { return false };
-        self.complete(Completion::plain(token, bytes.len() as i32, false), bytes);
-        true
-    }
-
-    /// The same of the client in this slot.
-    pub fn client_in_says(&mut self, slot: u32, bytes: &[u8]) {
-        self.items.sort_by_key(|item| item.index() != slot);
-        if self.items.first().is_some_and(|item| item.index() == slot) {
-            self.stir();
-        }
-        let is_its = |token: &&Token| token.kind() == Kind::ClientRecv && token.index() == slot;
-        let token = *self.flying.iter().find(is_its).expect("it is heard");
-        self.complete(Completion::plain(token, bytes.len() as i32, false), bytes);
-    }
-
-    /// Who sleeps in the epoll set is told to have stirred, and so gets a recv.
-    fn stir(&mut self) {
-        if let Some(item) = self.items.first() {
-            let bytes = item.bits().to_ne_bytes();
-            let token = self.flying(Kind::Items).expect("looked at for ever");
-            self.complete(Completion::plain(token, bytes.len() as i32, false), &bytes);
-        }
-    }
-
-    /// The shared inotify instance is read.
-    pub fn watch(&mut self, bytes: &[u8]) {
-        let token = self.flying(Kind::Watch).expect("armed for ever");
-        self.complete(Completion::plain(token, bytes.len() as i32, true), bytes);
-    }
-
-    pub fn pass_ms(&mut self, ms: u64) {
-        self.now.mono_ms += ms;
-        self.now.wall_us += ms * 1000;
-        self.step();
-    }
-
-    /// The oldest send or cancel completes; `false` when there is none.
-    pub fn complete_one(&mut self, failing: bool) -> bool {
-        let Some((token, result)) = self.owed.pop_front() else { return false };
-        if !self.flying.contains(&token) {
-            // It ended by itself before its cancel came.
-            return true;
-        }
-        let result = if failing && result > 0 { -libc::EPIPE } else { result };
-        self.complete(Completion::plain(token, result, false), &[]);
-        true
-    }
-
-    /// The watcher replies; `false` when it was asked for nothing.
-    pub fn adopt(&mut self, keep: bool) -> bool {
-        let Some((slot, generation)) = self.adoptions.pop() else { return false };
-        let outcome = if keep {
-            assert!(self.places.insert(Place::Notify(slot), Vec::new()).is_none());
-            Adoption::Kept
-        } else {
-            let mut wds = [-1; WATCHES_PER_NOTIFY_MAX];
-            wds[..WATCHED.len()].copy_from_slice(&WATCHED);
-            Adoption::Shared { wds, changed: false }
-        };
-        self.inbox.adopted.push(Adopted { slot, generation, outcome });
-        self.step();
-        true
     }
 
     /// Everything that was asked for is done, until nothing more follows.
@@ -349,79 +256,6 @@ impl Lab {
             }
         }
         self.out.list = list;
-    }
-
-    fn ring(&mut self, op: Op) {
-        match op {
-            Op::Accept { token } | Op::ReadWatch { token } => self.fly(None, token),
-            Op::ReadDoorbell { token } | Op::ReadItems { token } => self.fly(None, token),
-            Op::AddItem { token, .. } => self.items.push(token),
-            Op::DeleteItem { slot } => self.items.retain(|item| item.index() != slot),
-            Op::SeatConn { passed, conn } => self.seat(passed, Place::Conn(conn)),
-            Op::SeatClient { passed, slot } => self.seat(passed, Place::Client(slot)),
-            Op::HoldConn { .. } => {}
-            Op::ReleaseClient { slot } => drop(self.vault.remove(&Place::Client(slot))),
-            Op::ReleaseConn { conn } => drop(self.vault.remove(&Place::Conn(conn))),
-            Op::ClaimConn { conn } => self.claim(Place::Conn(conn)),
-            Op::ClaimClient { slot } => self.claim(Place::Client(slot)),
-            Op::Drop { passed } => self.leave(passed),
-            Op::RecvConn { token, conn } => self.fly(Some(Place::Conn(conn)), token),
-            Op::RecvClient { token, slot } => self.fly(Some(Place::Client(slot)), token),
-            Op::PollNotify { token, slot } => self.fly(Some(Place::Notify(slot)), token),
-            Op::SendConn { token, conn, text } => {
-                self.fly(Some(Place::Conn(conn)), token);
-                self.said.extend_from_slice(text.of(&self.out.bytes));
-                self.owed.push_back((token, text.count as i32));
-            }
-            Op::SendClient { token, slot, text } => {
-                self.fly(Some(Place::Client(slot)), token);
-                self.told.extend_from_slice(text.of(&self.out.bytes));
-                self.owed.push_back((token, text.count as i32));
-            }
-            Op::CloseConn { conn, .. } => self.let_go(Place::Conn(conn)),
-            Op::ShutClient { slot, .. } | Op::CloseClient { slot, .. } => {
-                self.let_go(Place::Client(slot));
-            }
-            Op::Cancel { token, target } => {
-                let found = self.flying.contains(&target);
-                self.fly(None, token);
-                if found {
-                    self.owed.push_back((target, -libc::ECANCELED));
-                }
-                self.owed.push_back((token, if found { 0 } else { -libc::ENOENT }));
-            }
-        }
-    }
-
-    fn fly(&mut self, place: Option<Place>, token: Token) {
-        assert!(!self.flying.contains(&token), "{token:?} is in flight already");
-        self.flying.push(token);
-        if let Some(place) = place {
-            let held = self.places.get_mut(&place);
-            held.unwrap_or_else(|| panic!("{place:?} is empty")).push(token);
-        }
-    }
-
-    fn seat(&mut self, passed: Passed, place: Place) {
-        self.leave(passed);
-        assert!(self.places.insert(place, Vec::new()).is_none(), "{place:?} is taken");
-    }
-
-    fn claim(&mut self, place: Place) {
-        assert!(self.vault.remove(&place), "{place:?}: nobody was here");
-        assert!(self.places.insert(place, Vec::new()).is_none(), "{place:?} is taken");
-    }
-
-    fn leave(&mut self, passed: Passed) {
-        let kind = self.lobby.remove(&passed.lobby);
-        assert_eq!(kind, Some(passed.kind), "in the lobby once");
-    }
-
-    fn let_go(&mut self, place: Place) {
-        let is_left = |item: &Token| place == Place::Client(item.index());
-        assert!(!self.items.iter().any(is_left), "{place:?} leaves an item behind");
-        let held = self.places.remove(&place);
-        assert_eq!(held, Some(Vec::new()), "{place:?} is let go");
     }
 }
 

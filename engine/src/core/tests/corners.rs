@@ -197,3 +197,47 @@ fn a_step_that_has_much_to_say_gives_nobody_up() {
     bench.core.sweep_waiting(&mut out);
     assert_eq!(bench.core.state(slot), State::Leaving, "given up at the next look");
 }
+
+#[test]
+fn each_accept_is_cancelled_under_a_token_of_its_own() {
+    let mut bench = Bench::new();
+    let mut cancels = Vec::new();
+    for ticket in 1..=2 {
+        bench.inbox.commands.push(Command::Relisten { ticket });
+        bench.step();
+        let (token, target) = bench.op(|op| match op {
+            Op::Cancel { token, target } => Some((*token, *target)),
+            _ => None,
+        });
+        cancels.push(token);
+        // The accept ends, and the completion of its cancel is still to come.
+        bench.complete(target, -libc::ECANCELED, false);
+        assert!(bench.ops().any(|op| matches!(op, Op::Accept { .. })));
+    }
+    assert_ne!(cancels[0], cancels[1]);
+    for token in cancels {
+        bench.complete(token, 0, false);
+    }
+}
+
+/// The words of one sleeper are damaged in the store: it is told BYE when it stirs, and the other
+/// one of the same shape still wakes.
+#[test]
+fn damaged_words_end_in_a_bye_and_touch_nobody_else() {
+    let mut bench = Bench::new();
+    let (slot, recv) = bench.hibernate(BARE, None);
+    let (_, other) = bench.hibernate(BARE, None);
+    let entry = bench.core.slots[slot].cold;
+    bench.core.cold.damage(entry);
+    bench.receive(recv, b"DONE\r\n", None, false);
+    let (send, text) = bench.op(|op| match op {
+        Op::SendClient { token, text, .. } => Some((*token, *text)),
+        _ => None,
+    });
+    assert!(text.of(&bench.out.bytes).starts_with(b"* BYE This session was damaged"));
+    bench.complete(send, text.count as i32, false);
+    assert_eq!(bench.said(), [Said::Disconnected(crate::report::Goodbye::Damaged)]);
+    assert_eq!((bench.core.counters().cold_damaged, bench.core.counters().asleep), (1, 1));
+    bench.receive(other, b"DONE\r\n", None, true);
+    assert!(bench.join(other).contains("client_input=RE9ORQ0K"));
+}

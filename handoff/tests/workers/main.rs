@@ -1,11 +1,12 @@
 //! Every kind of worker, over real sockets: what becomes of the client, and that nothing leaks.
 
+mod crowd;
 mod ground;
+mod processes;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ use ground::{
 };
 use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen};
+use processes::has_pidfds;
 use torpor_handoff::line::{MASTER_VERSION, MasterRequest};
-use torpor_handoff::message::{Cause, Exited, Outcome, Wake};
-use torpor_handoff::sys::fd::set_passpidfd;
+use torpor_handoff::message::{Cause, Outcome, Wake};
 
 #[test]
 fn a_good_worker_gets_the_line_and_the_client() {
@@ -250,229 +251,4 @@ fn a_long_line_is_finished_in_pieces() {
         assert_eq!(returned.reply.outcome, Outcome::Taken);
         expect_cut(returned, mine);
     });
-}
-
-#[test]
-fn many_at_once_and_no_more_than_allowed() {
-    alone_with(5000, 5000, |ground| {
-        // Every third one is refused, every third one hung up on.
-        let (count, turn) = (64, std::sync::atomic::AtomicUsize::new(0));
-        ground.serve(count, move |mut stream| {
-            greet(&mut stream);
-            let _client = take(&mut stream);
-            match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 3 {
-                0 => stream.write_all(b"+\n").unwrap(),
-                1 => stream.write_all(b"-busy\n").unwrap(),
-                _ => {}
-            }
-        });
-        let clients: Vec<_> = (0..64).map(|slot| ground.wake(slot)).collect();
-        let (_mine, client) = UnixStream::pair().unwrap();
-        let number = client.as_raw_fd();
-        let wake = Wake {
-            slot: 64,
-            generation: 71,
-            session: 64,
-            place: 0,
-            attempt: 1,
-            is_resumed: false,
-            since_us: 0,
-            parcel: parcel(0),
-            client: client.into(),
-        };
-        let back = ground.handoff.send(wake).unwrap_err();
-        assert_eq!((back.slot, back.client.as_raw_fd()), (64, number));
-        let mut outcomes = [0; 3];
-        let mut clients: Vec<_> = clients.into_iter().map(Some).collect();
-        for _ in 0..64 {
-            let returned = ground.reply();
-            let mine = clients[returned.reply.slot as usize].take().expect("one reply a wake");
-            match returned.reply.outcome {
-                Outcome::Taken => {
-                    outcomes[0] += 1;
-                    expect_cut(returned, mine);
-                }
-                Outcome::Refused => {
-                    outcomes[1] += 1;
-                    assert_eq!(returned.reply.parcel, b"busy");
-                    expect_alive(returned, mine);
-                }
-                outcome => {
-                    outcomes[2] += 1;
-                    assert_eq!(outcome, Outcome::Gone);
-                    expect_alive(returned, mine);
-                }
-            }
-        }
-        assert_eq!(outcomes, [22, 21, 21]);
-        assert_eq!(ground.handoff.in_flight(), 0);
-    });
-}
-
-#[test]
-fn stopping_gives_back_what_was_not_sent() {
-    alone_with(60_000, 300, |ground| {
-        let ((over, is_over), (taken, is_taken)) = (channel(), channel());
-        ground.serve(1, move |mut stream| {
-            // The first client is taken in silence; the second waits in the backlog.
-            greet(&mut stream);
-            let client = take(&mut stream);
-            taken.send(()).unwrap();
-            is_over_wait(&is_over);
-            drop(client);
-        });
-        let silent = ground.wake(1);
-        is_over_wait(&is_taken);
-        let waiting = ground.wake(2);
-        let start = Instant::now();
-        ground.handoff.stop();
-        assert!(start.elapsed() < Duration::from_secs(5));
-        let (first, second) = (ground.reply(), ground.reply());
-        let canceled = Cause::Host(Errno::ECANCELED as i32);
-        assert_eq!((first.reply.slot, first.reply.outcome), (2, Outcome::Unsent(canceled)));
-        expect_alive(first, waiting);
-        assert_eq!((second.reply.slot, second.reply.outcome), (1, Outcome::Lost));
-        expect_cut(second, silent);
-        over.send(()).unwrap();
-    });
-}
-
-#[test]
-fn waiting_costs_no_time() {
-    alone(|ground| {
-        // Bytes that stay unread, a socket that is always writable, a hang-up that stays ready.
-        ground.serve(3, |mut stream| {
-            greet(&mut stream);
-            let _client = take(&mut stream);
-        });
-        let clients: Vec<_> = (0..3).map(|slot| ground.wake(slot)).collect();
-        let before = cpu_ms();
-        for _ in clients {
-            assert_eq!(ground.reply().reply.outcome, Outcome::Gone);
-        }
-        // A second passes, since this process lives and so proves nothing.
-        assert!(cpu_ms() - before < 200, "{} ms of CPU", cpu_ms() - before);
-    });
-}
-
-/// Kernels before 6.5 do not tell who sends.
-fn has_pidfds() -> bool {
-    set_passpidfd(UnixStream::pair().unwrap().0.as_fd()).is_ok()
-}
-
-fn cpu_ms() -> i64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    let times = [usage.user_time(), usage.system_time()];
-    times.iter().map(|time| time.tv_sec() * 1000 + time.tv_usec() / 1000).sum()
-}
-
-#[test]
-fn a_worker_that_dies_with_the_client_is_proven_dead() {
-    for how in ["exit", "wait"] {
-        alone_with(5000, 5000, |ground| {
-            let mut worker = worker_process(&ground.path, how);
-            let mine = ground.wake(3);
-            if how == "wait" {
-                // The worker says when it has the client; then it is killed.
-                let said = BufReader::new(worker.stdout.take().unwrap());
-                assert!(said.lines().any(|line| line.unwrap() == "taken"));
-                worker.kill().unwrap();
-            }
-            let start = Instant::now();
-            let returned = ground.reply();
-            worker.wait().unwrap();
-            assert_eq!(returned.reply.outcome, Outcome::Gone);
-            // Well below the second that is waited for a worker that lives on.
-            assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
-            expect_alive(returned, mine);
-        });
-    }
-}
-
-/// A session is over when its worker's process is, and not when the wake is.
-#[test]
-fn the_end_of_a_worker_that_took_a_client_is_told_once() {
-    if !has_pidfds() {
-        return;
-    }
-    alone_with(5000, 5000, |ground| {
-        let mut worker = worker_process(&ground.path, "serve");
-        let (returned, mine) = ground.handed();
-        assert_eq!(returned.reply.outcome, Outcome::Taken);
-        std::thread::sleep(Duration::from_millis(50));
-        assert_eq!(ground.handoff.exited(), None, "it serves its client");
-        worker.kill().unwrap();
-        worker.wait().unwrap();
-        let exited = ground.exit();
-        assert_eq!(exited, Exited { slot: 3, generation: 10, session: 3 });
-        std::thread::sleep(Duration::from_millis(50));
-        assert_eq!(ground.handoff.exited(), None, "it dies once");
-        expect_cut(returned, mine);
-    });
-}
-
-/// A third worker takes the place of the first, which is then counted by age.
-#[test]
-fn more_workers_than_are_watched_cost_no_more_descriptors() {
-    if !has_pidfds() {
-        return;
-    }
-    alone_with(5000, 5000, |ground| {
-        let mut workers = Vec::new();
-        for slot in 0..3 {
-            let worker = worker_process(&ground.path, "serve");
-            let _mine = ground.wake(slot);
-            assert_eq!(ground.reply().reply.outcome, Outcome::Taken);
-            std::fs::remove_file(&ground.path).unwrap();
-            workers.push(worker);
-        }
-        for (slot, mut worker) in workers.into_iter().enumerate() {
-            worker.kill().unwrap();
-            worker.wait().unwrap();
-            if slot > 0 {
-                assert_eq!(ground.exit().slot as usize, slot);
-            }
-        }
-        assert_eq!(ground.handoff.exited(), None);
-    });
-}
-
-/// This test binary once more, as a worker with a process of its own.
-fn worker_process(path: &std::path::Path, how: &str) -> Child {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "worker", "--nocapture", "--quiet"])
-        .env("TORPOR_TEST_WORKER", path)
-        .env("TORPOR_TEST_WORKER_END", how)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let start = Instant::now();
-    while !path.exists() {
-        assert!(start.elapsed() < PATIENCE, "the worker did not come up");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child
-}
-
-/// Not a test of its own: what `worker_process` runs. Without its environment it does nothing.
-#[test]
-fn worker() {
-    let Some(path) = std::env::var_os("TORPOR_TEST_WORKER") else { return };
-    let listener = UnixListener::bind(path).unwrap();
-    let (mut stream, _) = listener.accept().unwrap();
-    greet(&mut stream);
-    let _client = take(&mut stream);
-    let how = std::env::var("TORPOR_TEST_WORKER_END").expect("worker_process sets both");
-    if how == "serve" {
-        stream.write_all(b"+\n").unwrap();
-        drop(stream);
-    }
-    if how != "exit" {
-        println!("taken");
-        std::io::stdout().flush().unwrap();
-        std::thread::sleep(PATIENCE);
-    }
-    std::process::exit(0);
 }
