@@ -5,7 +5,8 @@
 //! torpor has counted itself, from the step that begins with the client's completion to the
 //! descriptor's sendmsg, less the waits for connect and VERSION; and what is seen of it from
 //! outside, from the moment the client is told to speak to the worker's accept, and from the
-//! worker's VERSION to the descriptor.
+//! worker's VERSION to the descriptor. Keepalives are measured on sleepers of their own, so that none
+//! counts as part of a hibernate or wake.
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench null -- \
@@ -59,7 +60,7 @@ struct Arguments {
     /// Rate at which delays are measured
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     wakes_per_sec: u32,
-    /// Seconds between a client's keepalives
+    /// Seconds between a client's keepalives, where their cost is measured
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
     keepalive_secs: u32,
     /// Seconds that everybody is held, for the cost of keepalives
@@ -122,43 +123,63 @@ fn bound(name: &str, value: f64) -> Option<bool> {
 }
 
 fn play(arguments: &Arguments) -> Result<Figures, Box<dyn Error>> {
-    let Arguments { clients, keepalive_secs, config, hold, .. } = arguments;
-    // Our workers are threads, which never end: only their age says that they are free again.
-    let room = format!("{config}\n[wake]\nworkers_max = 60000\nawake_age_ms_max = 1000\n");
-    let terms = Terms { config: room, clients: *clients, keepalive_secs: *keepalive_secs };
-    let mut pledge = Pledge::start(&terms)?;
-    let talks = null::start(pledge.base_dir(), WORKERS)?;
-    let peers = Peers::start(*clients)?;
     let mut figures = Figures::new();
+    hold(arguments, &mut figures)?;
+    stir(arguments, &mut figures)?;
+    Ok(figures)
+}
 
-    let (begin, cpu) = (Instant::now(), cpu_us(&pledge.family()));
-    peers.accept(*clients, |_, stream| pledge.worker.hibernate(stream.as_fd(), None))?;
-    let secs = begin.elapsed().as_secs_f64();
+/// All sleep and are kept alive.
+fn hold(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+    let Arguments { clients, keepalive_secs, hold, .. } = *arguments;
+    let mut pledge = start(arguments, keepalive_secs)?;
+    let peers = Peers::start(clients)?;
+    peers.accept(clients, |_, stream| pledge.worker.hibernate(stream.as_fd(), None))?;
     thread::sleep(SETTLE);
-    figures.insert(CPU_HIBERNATE, (cpu_us(&pledge.family()) - cpu) / f64::from(*clients));
-    figures.insert("hibernates a second, one worker", f64::from(*clients) / secs);
-
     let (beats, cpu) = (peers.crowd.tally()?.untagged, cpu_us(&pledge.family()));
-    thread::sleep(Duration::from_secs((*hold).into()));
+    thread::sleep(Duration::from_secs(hold.into()));
     let (beats, cpu) = (peers.crowd.tally()?.untagged - beats, cpu_us(&pledge.family()) - cpu);
     figures.insert(KEEPALIVES, beats as f64 / cpu.max(1.0) * 1e6);
     figures.insert("keepalives sent", beats as f64);
-    figures.insert("CPU asleep, % of a core", cpu / 1e4 / f64::from(*hold));
+    figures.insert("CPU asleep, % of a core", cpu / 1e4 / f64::from(hold));
+    Ok(())
+}
 
-    let mut order: Vec<u32> = (0..*clients).collect();
+/// All fall asleep and wake; no keepalive falls between.
+fn stir(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+    let clients = arguments.clients;
+    let mut pledge = start(arguments, KEEPALIVE_SECS_LATE)?;
+    let talks = null::start(pledge.base_dir(), WORKERS)?;
+    let peers = Peers::start(clients)?;
+
+    let (begin, cpu) = (Instant::now(), cpu_us(&pledge.family()));
+    peers.accept(clients, |_, stream| pledge.worker.hibernate(stream.as_fd(), None))?;
+    let secs = begin.elapsed().as_secs_f64();
+    thread::sleep(SETTLE);
+    figures.insert(CPU_HIBERNATE, (cpu_us(&pledge.family()) - cpu) / f64::from(clients));
+    figures.insert("hibernates a second, one worker", f64::from(clients) / secs);
+
+    let mut order: Vec<u32> = (0..clients).collect();
     let mut random = Random(7);
     for at in (1..order.len()).rev() {
         order.swap(at, (random.next() % (at as u64 + 1)) as usize);
     }
-    order.truncate(arguments.wakes.unwrap_or(*clients) as usize);
+    order.truncate(arguments.wakes.unwrap_or(clients) as usize);
     let slow = order.split_off(order.len() - order.len() / 5);
-    paced(arguments, &peers, &talks, slow.clone(), &mut figures)?;
+    paced(arguments, &peers, &talks, slow.clone(), figures)?;
     figures.insert(OWN_P99, own_p99_us(&pledge)?);
-    at_once(&pledge, &peers, &talks, order.clone(), &mut figures)?;
+    at_once(&pledge, &peers, &talks, order.clone(), figures)?;
     let tally = peers.crowd.tally()?;
     let asked = (slow.len() + order.len()) as f64;
     figures.insert(LOST, asked - f64::from(tally.answered) + f64::from(tally.reset));
-    Ok(figures)
+    Ok(())
+}
+
+fn start(arguments: &Arguments, keepalive_secs: u32) -> std::io::Result<Pledge> {
+    // Our workers are threads, which never end: only their age says that they are free again.
+    let room = "[wake]\nworkers_max = 60000\nawake_age_ms_max = 1000\n";
+    let config = format!("{}\n{room}", arguments.config);
+    Pledge::start(&Terms { config, clients: arguments.clients, keepalive_secs })
 }
 
 /// Wakes at a rate, for their delays.
@@ -237,6 +258,8 @@ const CPU_WAKE: &str = "CPU of a wake, µs";
 const KEEPALIVES: &str = "keepalives a second of CPU";
 const OWN_P99: &str = "delay of a wake, p99 at most, µs";
 const LOST: &str = "clients lost";
+/// Later than everybody has woken.
+const KEEPALIVE_SECS_LATE: u32 = 3600;
 const WORKERS: usize = 8;
 const SETTLE: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);

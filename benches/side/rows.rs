@@ -45,7 +45,8 @@ pub struct Sizes {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub clients: u32,
     /// Sleepers that each watch a mailbox of their own
-    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 15_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub mailboxes: u32,
     /// Sleepers of stock imap-hibernate
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=9000))]
