@@ -76,10 +76,8 @@ pub enum Kind {
 pub enum Foreign {
     #[error("{0:?}: this is not the memory of a torpor engine")]
     Magic(Kind),
-    #[error("{0:?}: format {1} is newer than ours, {FORMAT}")]
-    Newer(Kind, u32),
-    #[error("{0:?}: format {1} is older than the one before ours, {FORMAT}")]
-    Older(Kind, u32),
+    #[error("{0:?}: its format is {1}, and this program reads {FORMAT_BEFORE} to {FORMAT}")]
+    Format(Kind, u32),
     #[error("{0:?}: another size than its head, or than its limits ask for")]
     Size(Kind),
 }
@@ -110,21 +108,29 @@ impl Image {
     /// # Errors
     /// It is not one of ours, or not of this kind, format and size.
     pub fn open(kind: Kind, map: Map) -> Result<Self, Foreign> {
+        Self::check(kind, &map)?;
+        let (lines, epoch) = (lines(map.len()), head(&map).committed + 1);
+        Ok(Self { map, lines, epoch, saved: vec![0; lines.div_ceil(64)], count: 0 })
+    }
+
+    /// Looks whether [`Image::open`] could take a map over, which somebody else may be using.
+    ///
+    /// # Errors
+    /// As [`Image::open`].
+    pub fn check(kind: Kind, map: &Map) -> Result<(), Foreign> {
         let lines = lines(map.len());
         if lines < 2 {
             return Err(Foreign::Size(kind));
         }
-        let head = head(&map);
+        let head = head(map);
         match head.format {
             _ if head.magic != MAGIC || head.kind != kind as u32 => Err(Foreign::Magic(kind)),
-            newer if newer > FORMAT => Err(Foreign::Newer(kind, newer)),
-            older if older < FORMAT_BEFORE => Err(Foreign::Older(kind, older)),
+            format if !(FORMAT_BEFORE..=FORMAT).contains(&format) => {
+                Err(Foreign::Format(kind, format))
+            }
             _ if head.bytes != (lines * LINE_BYTES) as u64 => Err(Foreign::Size(kind)),
             _ if head.committed == u64::MAX => Err(Foreign::Magic(kind)),
-            _ => {
-                let epoch = head.committed + 1;
-                Ok(Self { map, lines, epoch, saved: vec![0; lines.div_ceil(64)], count: 0 })
-            }
+            _ => Ok(()),
         }
     }
 
@@ -347,8 +353,8 @@ mod tests {
         assert_eq!(head_of(|_| {}), None);
         assert_eq!(head_of(|head| head.magic[0] = 0), Some(Foreign::Magic(Kind::Records)));
         assert_eq!(head_of(|head| head.kind = 3), Some(Foreign::Magic(Kind::Records)));
-        assert_eq!(head_of(|head| head.format += 1), Some(Foreign::Newer(Kind::Records, 2)));
-        assert_eq!(head_of(|head| head.format = 0), Some(Foreign::Older(Kind::Records, 0)));
+        assert_eq!(head_of(|head| head.format += 1), Some(Foreign::Format(Kind::Records, 2)));
+        assert_eq!(head_of(|head| head.format = 0), Some(Foreign::Format(Kind::Records, 0)));
         assert_eq!(head_of(|head| head.bytes += 64), Some(Foreign::Size(Kind::Records)));
         let tiny = Map::memory("test", 100).expect("memory");
         assert_eq!(Image::open(Kind::Sends, tiny).err(), Some(Foreign::Size(Kind::Sends)));

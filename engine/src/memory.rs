@@ -5,7 +5,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 
 use crate::cold::ColdMaps;
-use crate::image::Image;
+use crate::image::{Foreign, Image, Kind};
 use crate::limits::Limits;
 use crate::sends::Sends;
 use crate::slots::Slots;
@@ -48,6 +48,21 @@ impl Memory {
     /// True exactly when no engine has ever used it.
     pub fn is_new(&self) -> bool {
         Image::is_new(&self.records)
+    }
+
+    /// Looks whether an engine of this program could take it over from the one that uses it.
+    ///
+    /// # Errors
+    /// It could not: names both formats.
+    pub fn check(&self) -> Result<(), Foreign> {
+        if self.is_new() {
+            return Ok(());
+        }
+        Image::check(Kind::Records, &self.records)?;
+        Image::check(Kind::Sends, &self.sends)?;
+        Image::check(Kind::Blocks, &self.cold.blocks)?;
+        Image::check(Kind::Shelf, &self.cold.shelf)?;
+        Image::check(Kind::Models, &self.cold.models)
     }
 
     /// Descriptors for whoever holds it for an heir.

@@ -44,7 +44,7 @@ pub struct Dense {
     sleepers: u32,
     sweep: Sweep,
     /// The keeper's: programs and what fastens them. They end with the last of these.
-    _programs: Vec<OwnedFd>,
+    programs: Vec<OwnedFd>,
 }
 
 impl Dense {
@@ -97,7 +97,7 @@ impl Dense {
             slots,
             sleepers,
             sweep: Sweep::new()?,
-            _programs: programs,
+            programs,
         })
     }
 
@@ -114,6 +114,11 @@ impl Dense {
     /// Records and events, for a child process to inherit.
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.records_map.as_fd(), self.events_map.as_fd()]
+    }
+
+    /// The programs and what fastens them, for whoever keeps them running.
+    pub fn into_programs(self) -> Vec<OwnedFd> {
+        self.programs
     }
 
     /// Arms a client, to be told by this token, once. EAGAIN: there is something to hear already.

@@ -26,5 +26,5 @@ mod sqe;
 mod texts;
 mod window;
 
-pub(crate) use own::inherited;
+pub use own::inherited;
 pub use setup::{SUBMISSIONS, trial};

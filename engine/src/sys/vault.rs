@@ -22,6 +22,9 @@ use io_uring::squeue::Entry;
 use io_uring::types::Fixed;
 use io_uring::{IoUring, Probe, opcode};
 
+use crate::limits::Limits;
+use crate::places::Places;
+
 use super::main_ring::{lent, map_ring};
 use super::own::{inherited, own};
 use super::setup::named;
@@ -38,7 +41,7 @@ impl Vault {
     /// An empty vault. Fails when the kernel cannot have one: one line names what it lacks.
     pub fn create(places: u32) -> io::Result<Self> {
         assert!(places > 0, "nobody needs no places");
-        let tables = (0..places.div_ceil(TABLE_PLACES)).map(|_| {
+        let tables = (0..tables(places)).map(|_| {
             let ring = build()?;
             ring.submitter().register_files_sparse(table_places(places)).map_err(explained)?;
             Ok(Mutex::new(ring))
@@ -50,12 +53,17 @@ impl Vault {
     /// [`Vault::descriptors`] have in this process. Takes the numbers over. The process that used
     /// the vault before must be dead, or have promised not to use it again.
     pub fn inherit(descriptors: &[RawFd], places: u32) -> io::Result<Self> {
-        if descriptors.len() != places.div_ceil(TABLE_PLACES) as usize {
+        if descriptors.len() != tables(places) {
             let why = format!("{} rings do not hold {places} places", descriptors.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let tables = descriptors.iter().map(|raw| Ok(Mutex::new(take_over(*raw)?)));
         Ok(Self { tables: tables.collect::<io::Result<_>>()?, places })
+    }
+
+    /// How many rings a vault of these limits has.
+    pub fn tables(limits: &Limits) -> usize {
+        tables(Places::new(limits).count())
     }
 
     /// The rings, for a child process to inherit. They are closed on exec as they are.
@@ -157,6 +165,10 @@ fn take_over(raw: RawFd) -> io::Result<IoUring> {
     ring.completion().for_each(drop);
     finish(&mut ring, queued, |_, _| {});
     Ok(ring)
+}
+
+fn tables(places: u32) -> usize {
+    places.div_ceil(TABLE_PLACES) as usize
 }
 
 /// A whole table where there are many places, else no more than are needed.
