@@ -3,12 +3,13 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, BASE_DIR, control_path};
+use crate::config::{self, BASE_DIR, control_path, keeper_path};
 use crate::control;
 use crate::demo::{self, DemoOptions};
 use crate::doctor::{self, DoctorOptions};
@@ -16,7 +17,7 @@ use crate::engine;
 use crate::front::hash::Cost;
 use crate::front::{self, passwd};
 use crate::load::{self, LoadCommand};
-use crate::serve::{self, ServeOptions};
+use crate::serve::{self, Errand, ServeOptions, Verdict};
 use crate::worker::{self, WorkerArgs};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
@@ -30,7 +31,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Holds hibernated clients: those of a Dovecot, or with --maildir its own
-    Serve(ServeArgs),
+    Serve {
+        #[command(flatten)]
+        args: ServeArgs,
+        #[command(flatten)]
+        errand: ErrandArgs,
+    },
     /// Lists the clients that are asleep
     Who {
         /// Only this user's
@@ -49,6 +55,14 @@ enum Command {
     },
     /// Shows counters, limits and losses
     Stats {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Goes on with this program in the place of the torpor that serves; clients stay
+    Upgrade {
+        /// Go on with this one
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
         #[command(flatten)]
         place: PlaceArgs,
     },
@@ -101,6 +115,19 @@ struct ServeArgs {
     /// Print the effective configuration and end
     #[arg(long)]
     check: bool,
+}
+
+/// What one image of the keeper tells the next.
+#[derive(Debug, Args)]
+struct ErrandArgs {
+    #[arg(long, hide = true, value_name = "FD")]
+    rehearse: Option<RawFd>,
+    #[arg(long, hide = true, value_name = "FD")]
+    resume: Option<RawFd>,
+    #[arg(long, hide = true, value_name = "FD")]
+    before: Option<RawFd>,
+    #[arg(long, hide = true)]
+    because: Option<String>,
 }
 
 impl From<ServeArgs> for ServeOptions {
@@ -175,7 +202,7 @@ impl PlaceArgs {
 /// Runs what was typed.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args.into()),
+        Command::Serve { args, errand } => named(c"torpor", || keep(&args.into(), errand)),
         Command::Engine { number } => named(c"torpor-engine", || engine::run(number)),
         Command::Front(args) => named(c"torpor-front", || front::run(&args.into())),
         Command::Passwd { user, cost } => print(passwd::line(&user, cost)),
@@ -185,6 +212,7 @@ pub fn run() -> ExitCode {
             print(kicked.map(|(_, text)| text))
         }
         Command::Stats { place } => print(control::stats(&place.path(), place.json)),
+        Command::Upgrade { binary, place } => upgrade(binary, &place),
         Command::Doctor(args) => examine(args),
         Command::Demo(DemoArgs { dovecot, clients, quick, json }) => {
             demo::run(DemoOptions { dovecot, clients, quick, json })
@@ -201,6 +229,33 @@ fn named(name: &CStr, run: impl FnOnce() -> ExitCode) -> ExitCode {
     // Only names of over 15 bytes are cut, and nothing depends on them.
     let _ = nix::sys::prctl::set_name(name);
     run()
+}
+
+fn keep(options: &ServeOptions, errand: ErrandArgs) -> ExitCode {
+    match errand {
+        ErrandArgs { rehearse: Some(number), .. } => serve::rehearse(options, number),
+        ErrandArgs { resume: Some(number), because: Some(why), .. } => {
+            serve::resume(options, Errand::Back(number, why))
+        }
+        ErrandArgs { resume: Some(number), before: Some(before), .. } => {
+            serve::resume(options, Errand::Forth(number, before))
+        }
+        _ => serve::run(options),
+    }
+}
+
+fn upgrade(binary: Option<PathBuf>, place: &PlaceArgs) -> ExitCode {
+    let binary = binary.map_or_else(std::env::current_exe, Ok);
+    let asked = binary.and_then(|binary| serve::upgrade(&keeper_path(&place.path()), &binary));
+    match asked {
+        Ok(Verdict::Upgraded(text)) if !place.json => print(Ok(text + "\n")),
+        Ok(Verdict::Refused(why)) if !place.json => print(Err(io::Error::other(why))),
+        Ok(verdict) => {
+            let printed = print(serde_json::to_string(&verdict).map_err(io::Error::other));
+            if matches!(verdict, Verdict::Upgraded(_)) { printed } else { ExitCode::FAILURE }
+        }
+        Err(error) => print(Err(error)),
+    }
 }
 
 fn examine(args: DoctorArgs) -> ExitCode {

@@ -188,7 +188,12 @@ impl Config {
 
     /// The first key whose value cannot work, and why.
     fn check(&self) -> Result<(), (&'static str, String)> {
-        for (key, path) in [("base_dir", self.hibernate_path()), ("path", self.control_path())] {
+        let paths = [
+            ("base_dir", self.hibernate_path()),
+            ("path", self.control_path()),
+            ("path", keeper_path(&self.control_path())),
+        ];
+        for (key, path) in paths {
             if !path.is_absolute() || path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
                 let why = format!(
                     "{} must be absolute and of at most {SOCKET_PATH_BYTES_MAX} bytes",
@@ -240,6 +245,11 @@ impl Default for Config {
 /// Where the control socket of the torpor that serves `base_dir` lies, unless configured.
 pub fn control_path(base_dir: &Path) -> PathBuf {
     base_dir.join("torpor.sock")
+}
+
+/// Where the keeper of the torpor with this control socket is asked for an upgrade.
+pub fn keeper_path(control: &Path) -> PathBuf {
+    control.with_extension("keeper")
 }
 
 /// The first key whose value lies outside of its bounds.

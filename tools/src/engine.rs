@@ -26,6 +26,8 @@ use heir::Heir;
 use kit::Kit;
 use parts::Parts;
 
+pub use kit::read as read_config;
+
 /// Serves as the engine of this number until it is told to stop. Exit codes: 0 told to, 1 could
 /// not start or broke.
 pub fn run(number: u32) -> ExitCode {

@@ -14,65 +14,72 @@
 //!
 //! Where the kernel has no vault nothing outlives an engine, and each one gets everything new.
 
+mod contents;
+
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::Command;
 
 use command_fds::{CommandFdExt, FdMapping};
 use serde::{Deserialize, Serialize};
-use torpor_engine::limits::{LIMIT_WORDS, Limits};
-use torpor_engine::memory::{MEMORY_FDS, Memory};
+use torpor_engine::limits::Limits;
+use torpor_engine::memory::Memory;
 use torpor_engine::sys::dense::Dense;
-use torpor_engine::sys::lasting::{Lasting, LastingNumbers};
+use torpor_engine::sys::inherited;
+use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::main_ring::MainRing;
+use torpor_engine::sys::vault::Vault;
 
 use crate::config::Config;
+use crate::luggage::Luggage;
 
-/// All of it.
+pub use contents::{Contents, Inventory, Ring};
+
+/// All of it. Descriptors and nothing else: a keeper maps no memory and enters no ring.
 pub struct Estate {
-    limits: Limits,
+    contents: Contents<OwnedFd>,
+    /// The programs of dense sleep, which run as long as somebody holds them.
+    programs: Vec<OwnedFd>,
     cold_dir: Option<PathBuf>,
     wants_dense: bool,
-    memory: Memory,
-    lasting: Lasting,
-    dense: Option<Dense>,
-    /// Number of the ring in `lasting`.
-    ring: u32,
     /// True exactly when it was passed on.
     is_passed: bool,
-    /// True exactly when an engine has begun to use that ring.
+    /// True exactly when an engine has begun to use `contents.main`.
     is_begun: bool,
-    /// Rings of dead engines, by their numbers.
-    formers: Vec<(u32, MainRing)>,
 }
 
-/// Which number each descriptor has in a process that was started with an estate.
+/// An estate as the next image of its keeper reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inventory {
-    /// [`Limits::words`] of what it was made for.
-    pub limits: [u32; LIMIT_WORDS],
-    /// In the order of [`Memory::share`].
-    pub memory: [RawFd; MEMORY_FDS],
-    /// The vault's rings. Empty: the kernel has no vault.
-    pub vault: Vec<RawFd>,
-    /// The epoll set, and the number of its items.
-    pub set: RawFd,
-    pub item: RawFd,
-    /// Records and events of dense sleep, if that is in use.
-    pub dense: Option<[RawFd; 2]>,
-    /// The new engine's own ring.
-    pub main: RingNumbers,
-    /// Those of dead engines.
-    pub formers: Vec<RingNumbers>,
+pub struct Note {
+    pub contents: Inventory,
+    programs: Vec<RawFd>,
+    cold_dir: Option<PathBuf>,
+    wants_dense: bool,
+    is_passed: bool,
+    is_begun: bool,
 }
 
-/// A ring and the bytes that are received through it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RingNumbers {
-    /// How many the same memory has seen before.
-    pub number: u32,
-    pub descriptors: [RawFd; 2],
+impl Note {
+    /// Looks whether an engine of this program could take it over; to be called by a process of its
+    /// own, which ends then. Writes nothing, and enters no ring.
+    ///
+    /// # Errors
+    /// It could not, for this reason.
+    pub fn check(&self) -> io::Result<()> {
+        let limits = self.contents.limits();
+        limits.check().map_err(|error| io::Error::other(format!("limits: {error}")))?;
+        Memory::inherit(self.contents.memory)?.check().map_err(io::Error::other)?;
+        let (rings, expected) = (self.contents.vault.len(), Vault::tables(&limits));
+        if rings != expected {
+            let text = format!("its vault has {rings} rings, and this program needs {expected}");
+            return Err(io::Error::other(text));
+        }
+        for ring in self.contents.formers.iter().chain([&self.contents.main]) {
+            MainRing::inherit(&limits, ring.descriptors)?;
+        }
+        Ok(())
+    }
 }
 
 impl Estate {
@@ -80,13 +87,13 @@ impl Estate {
     ///
     /// # Errors
     /// The host has no room, or the folder of the cold store cannot be written.
-    pub fn create(config: &Config, limits: Limits) -> io::Result<Self> {
+    pub fn create(config: &Config, limits: &Limits) -> io::Result<Self> {
         Self::empty(limits, config.sleep.cold_dir.clone(), config.sleep.dense)
     }
 
-    fn empty(limits: Limits, cold_dir: Option<PathBuf>, wants_dense: bool) -> io::Result<Self> {
-        let memory = Memory::new(&limits, cold_dir.as_deref())?;
-        let lasting = Lasting::create(&limits)?;
+    fn empty(limits: &Limits, cold_dir: Option<PathBuf>, wants_dense: bool) -> io::Result<Self> {
+        let memory = Memory::new(limits, cold_dir.as_deref())?.share()?;
+        let lasting = Lasting::create(limits)?;
         let dense = match wants_dense.then(|| Dense::create(limits.slots_max)) {
             Some(Ok(dense)) => Some(dense),
             Some(Err(error)) => {
@@ -95,19 +102,21 @@ impl Estate {
             }
             None => None,
         };
-        let (ring, is_passed, is_begun, formers) = (0, false, false, Vec::new());
-        Ok(Self {
-            limits,
-            cold_dir,
-            wants_dense,
-            memory,
-            lasting,
-            dense,
-            ring,
-            is_passed,
-            is_begun,
-            formers,
-        })
+        let vault = lasting.vault.iter().flat_map(|vault| vault.descriptors());
+        let contents = Contents {
+            limits: limits.words(),
+            memory: memory.each_ref().map(OwnedFd::as_fd),
+            vault: vault.collect(),
+            set: lasting.items.set(),
+            item: lasting.items.number(),
+            dense: dense.as_ref().map(Dense::descriptors),
+            main: Ring { number: 0, descriptors: lasting.main.descriptors() },
+            formers: Vec::new(),
+        };
+        let contents = contents.map(|descriptor| descriptor.try_clone_to_owned())?;
+        let programs = dense.map(Dense::into_programs).unwrap_or_default();
+        let (is_passed, is_begun) = (false, false);
+        Ok(Self { contents, programs, cold_dir, wants_dense, is_passed, is_begun })
     }
 
     /// Passes it on to the process that `command` will start. Whoever had it before is dead.
@@ -119,76 +128,78 @@ impl Estate {
             self.succeed()?;
         }
         self.is_passed = true;
-        let (mut mappings, item) = (Vec::new(), self.lasting.items.number());
-        let mut map = |descriptor: BorrowedFd<'_>| {
+        let (mut mappings, item) = (Vec::new(), self.contents.item);
+        let inventory = self.contents.map(|descriptor| {
             let child_fd = item + 1 + mappings.len() as RawFd;
-            mappings.push(FdMapping { parent_fd: descriptor.try_clone_to_owned()?, child_fd });
-            Ok::<RawFd, io::Error>(child_fd)
-        };
-        let mut memory = [0; MEMORY_FDS];
-        for (number, descriptor) in memory.iter_mut().zip(self.memory.share()?) {
-            *number = map(descriptor.as_fd())?;
-        }
-        let mut vault = Vec::new();
-        for table in self.lasting.vault.iter().flat_map(|vault| vault.descriptors()) {
-            vault.push(map(table)?);
-        }
-        let set = map(self.lasting.items.set())?;
-        let mut pair =
-            |[one, other]: [BorrowedFd<'_>; 2]| Ok::<_, io::Error>([map(one)?, map(other)?]);
-        let dense = self.dense.as_ref().map(|dense| pair(dense.descriptors())).transpose()?;
-        let mut ring = |number: u32, ring: &MainRing| {
-            let descriptors = pair(ring.descriptors())?;
-            Ok::<_, io::Error>(RingNumbers { number, descriptors })
-        };
-        let main = ring(self.ring, &self.lasting.main)?;
-        let formers = self.formers.iter().map(|(number, former)| ring(*number, former));
-        let formers = formers.collect::<io::Result<_>>()?;
-        let limits = self.limits.words();
+            mappings.push(FdMapping { parent_fd: descriptor.try_clone()?, child_fd });
+            Ok(child_fd)
+        })?;
         command.fd_mappings(mappings).map_err(io::Error::other)?;
-        Ok(Inventory { limits, memory, vault, set, item, dense, main, formers })
+        Ok(inventory)
+    }
+
+    /// What the next image of this process finds, and takes along.
+    ///
+    /// # Errors
+    /// Never: descriptors keep their numbers.
+    pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> io::Result<Note> {
+        Ok(Note {
+            contents: self.contents.map(|held| Ok(luggage.pack(held)))?,
+            programs: self.programs.iter().map(|held| luggage.pack(held)).collect(),
+            cold_dir: self.cold_dir.clone(),
+            wants_dense: self.wants_dense,
+            is_passed: self.is_passed,
+            is_begun: self.is_begun,
+        })
+    }
+
+    /// What the image before this one has noted.
+    ///
+    /// # Errors
+    /// A descriptor is not open.
+    pub fn unpack(note: Note) -> io::Result<Self> {
+        let Note { contents, programs, cold_dir, wants_dense, is_passed, is_begun } = note;
+        let contents = contents.map(|number| inherited(*number))?;
+        let programs = programs.into_iter().map(inherited).collect::<io::Result<_>>()?;
+        Ok(Self { contents, programs, cold_dir, wants_dense, is_passed, is_begun })
     }
 
     /// The engine begins to apply what the ring of this number brings.
     pub fn begins(&mut self, ring: u32) {
-        self.formers.retain(|(number, _)| *number == ring);
+        self.contents.formers.retain(|former| former.number == ring);
         self.is_begun = true;
     }
 
     /// The engine serves, and needs nothing of the dead any more. `true`: there was somebody.
     pub fn serves(&mut self) -> bool {
-        !std::mem::take(&mut self.formers).is_empty()
+        !std::mem::take(&mut self.contents.formers).is_empty()
     }
 
     /// True exactly when clients outlive their engine.
     pub fn lasts(&self) -> bool {
-        self.lasting.vault.is_some()
+        !self.contents.vault.is_empty()
+    }
+
+    /// What it was made for.
+    pub fn limits(&self) -> Limits {
+        self.contents.limits()
     }
 
     /// The engine that had it is dead; the next one needs a ring of its own.
     fn succeed(&mut self) -> io::Result<()> {
+        let limits = self.limits();
         if !self.lasts() {
-            *self = Self::empty(self.limits.clone(), self.cold_dir.take(), self.wants_dense)?;
+            *self = Self::empty(&limits, self.cold_dir.take(), self.wants_dense)?;
             return Ok(());
         }
-        let former = std::mem::replace(&mut self.lasting.main, MainRing::create(&self.limits)?);
+        let new = MainRing::create(&limits)?;
+        let [ring, received] = new.descriptors().map(|held| held.try_clone_to_owned());
+        let main = &mut self.contents.main;
+        let next = Ring { number: main.number + 1, descriptors: [ring?, received?] };
+        let former = std::mem::replace(main, next);
         if std::mem::take(&mut self.is_begun) {
-            self.formers.push((self.ring, former));
+            self.contents.formers.push(former);
         }
-        self.ring += 1;
         Ok(())
-    }
-}
-
-impl Inventory {
-    /// See [`Limits::words`].
-    pub fn limits(&self) -> Limits {
-        Limits::from_words(self.limits)
-    }
-
-    /// What lasts, of it.
-    pub fn lasting(&self) -> LastingNumbers {
-        let Self { vault, set, item, main, .. } = self;
-        LastingNumbers { vault: vault.clone(), set: *set, item: *item, main: main.descriptors }
     }
 }

@@ -41,6 +41,7 @@ use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::config::{self, Config};
@@ -101,14 +102,17 @@ async fn listen(config: &Config) -> io::Result<()> {
     let _control = control::open(config, Arc::clone(&front))?;
     let wakes = tokio::spawn(Arc::clone(&front.crew).take_wakes(master));
     tokio::spawn(read_badges(Arc::clone(&front.crew), badges_in));
+    // Those who have no worker yet.
+    let mut inside = JoinSet::new();
     let mut second = interval(SECOND);
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut stop, mut again) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let mut retire = signal(SignalKind::user_defined1())?;
     loop {
         tokio::select! {
             accepted = clients.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    tokio::spawn(client::serve(Arc::clone(&front), stream, peer));
+                    inside.spawn(client::serve(Arc::clone(&front), stream, peer));
                 }
                 Err(error) => {
                     tracing::error!("a client cannot be accepted: {error}");
@@ -116,11 +120,22 @@ async fn listen(config: &Config) -> io::Result<()> {
                 }
             },
             _ = second.tick() => {
+                while inside.try_join_next().is_some() {}
                 front.lobby.tidy();
                 front.book.look(false);
             }
             _ = again.recv() => front.book.look(true),
             _ = stop.recv() => break,
+            _ = retire.recv() => {
+                wakes.abort();
+                drop(clients);
+                // Who has not logged in by then tries again, and finds the next front.
+                let _ = timeout(LET_IN_WITHIN, async {
+                    while inside.join_next().await.is_some() {}
+                })
+                .await;
+                return Ok(());
+            }
         }
     }
     wakes.abort();
@@ -214,5 +229,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Lines that wait for the reader of standard error.
 const LINES_MAX: usize = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Who connects meanwhile waits in the listen queue.
+const LET_IN_WITHIN: Duration = Duration::from_secs(2);
 /// A worker says BYE at once; one that is in the middle of a long answer may need a moment.
 const END_WITHIN: Duration = Duration::from_secs(5);

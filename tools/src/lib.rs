@@ -1,10 +1,10 @@
 //! The `torpor` program, and what it shares with the tests and benches.
 //!
 //! Reading order: `cli` (what can be typed), `config`, `serve` (the keeper, which starts all other
-//! processes), `link` (what it tells an engine), `estate` (what it
-//! holds for one), `engine` (one engine process), `desk` (what
-//! surrounds the engine thread), `front` (logins and workers of our own), `log`, `anvil`,
-//! `control`, `metrics`, `doctor`, `demo`, `load`.
+//! processes), `link` (what it tells an engine), `estate` (what it holds for one), `luggage` (what
+//! goes along over exec), `engine` (one engine process), `desk` (what surrounds the engine thread),
+//! `front` (logins and workers of our own), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`,
+//! `load`.
 
 pub mod anvil;
 pub mod card;
@@ -21,6 +21,7 @@ pub mod front;
 pub mod link;
 pub mod load;
 pub mod log;
+pub mod luggage;
 pub mod metrics;
 pub mod own;
 pub mod serve;

@@ -59,6 +59,11 @@ impl Link {
         Ok((Self { socket }, other))
     }
 
+    /// An end that an earlier image of this process has had.
+    pub fn over(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     /// The end that this process was started with, as its standard input.
     pub fn inherited() -> io::Result<Self> {
         Ok(Self { socket: io::stdin().as_fd().try_clone_to_owned()? })

@@ -4,20 +4,25 @@
 //! almost no code that can fail. The engines serve the clients (`crate::engine`), the front, where
 //! there is one, lets clients of our own log in.
 
+mod binary;
 mod engine;
 mod front;
 mod given;
 mod helper;
 mod host;
+mod household;
 mod keeper;
 mod notify;
+mod offspring;
 mod options;
 mod orphans;
 mod outage;
 mod pause;
 mod porter;
+mod resume;
 mod signals;
 mod sockets;
+mod upgrade;
 
 use std::io;
 use std::process::ExitCode;
@@ -25,6 +30,7 @@ use std::process::ExitCode;
 use crate::config::Config;
 use crate::log::Logger;
 
+use binary::Binary;
 use engine::EngineKeeper;
 use front::FrontKeeper;
 use given::Given;
@@ -35,7 +41,9 @@ use sockets::Sockets;
 pub use helper::run as run_helper;
 pub use host::{Host, Judgement};
 pub use options::ServeOptions;
+pub use resume::{Errand, resume};
 pub use signals::{Asked, Signals};
+pub use upgrade::{Verdict, ask as upgrade, rehearse};
 
 /// Serves until it is told to stop. Exit codes: 0 told to, 1 could not start or broke.
 pub fn run(options: &ServeOptions) -> ExitCode {
@@ -62,7 +70,11 @@ pub fn run(options: &ServeOptions) -> ExitCode {
     for warning in &judgement.warnings {
         tracing::warn!("{warning}");
     }
-    match serve(options, config, &host, &signals, &logger) {
+    exit_code(serve(options, config, &host, &signals, &logger))
+}
+
+fn exit_code(result: io::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -85,10 +97,20 @@ fn serve(
     }
     let sockets = Sockets::open(&config, &mut given)?;
     given.complain();
-    let load = || options.load();
     let (engines, notifier) = (Vec::new(), Notifier::default());
-    let mut keeper =
-        Keeper { config, sockets, engines, front, signals, logger, notifier, load: &load };
+    let binary = Binary::own()?;
+    let mut keeper = Keeper {
+        config,
+        binary,
+        sockets,
+        engines,
+        front,
+        signals,
+        logger,
+        notifier,
+        options,
+        upgrade: None,
+    };
     let started = start(&mut keeper, host);
     if !matches!(started, Ok(true)) {
         keeper.kill_engines();
@@ -99,10 +121,10 @@ fn serve(
 
 /// Starts the engines, and the front when they serve. `false`: told to stop before.
 fn start(keeper: &mut Keeper<'_>, host: &Host) -> io::Result<bool> {
-    let Keeper { config, sockets, .. } = &*keeper;
+    let Keeper { config, binary, sockets, .. } = &*keeper;
     let limits = host.limits(config);
-    let engines =
-        (1..=config.engines).map(|number| EngineKeeper::start(number, config, &limits, sockets));
+    let engines = (1..=config.engines)
+        .map(|number| EngineKeeper::start(number, config, &limits, sockets, binary));
     keeper.engines = engines.collect::<io::Result<_>>()?;
     if !keeper.wait_until_ready()? {
         return Ok(false);

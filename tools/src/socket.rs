@@ -13,19 +13,20 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use nix::unistd::{Gid, Group, Uid, User, chown};
+use serde::{Deserialize, Serialize};
 
 /// Where a socket shall be and who may connect to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub path: PathBuf,
     pub mode: u32,
-    pub owner: Option<Uid>,
-    pub group: Option<Gid>,
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
     pub backlog: u32,
 }
 
 /// Device and inode of the path as we made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     dev: u64,
     inode: u64,
@@ -65,7 +66,8 @@ impl Place {
         let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
         let address = UnixAddr::new(&self.path)?;
         bind(listener.as_raw_fd(), &address).map_err(|errno| named("bind", errno.into()))?;
-        chown(&self.path, self.owner, self.group).map_err(|errno| named("chown", errno.into()))?;
+        let (owner, group) = (self.owner.map(Uid::from_raw), self.group.map(Gid::from_raw));
+        chown(&self.path, owner, group).map_err(|errno| named("chown", errno.into()))?;
         let permissions = std::fs::Permissions::from_mode(self.mode);
         std::fs::set_permissions(&self.path, permissions).map_err(|error| named("chmod", error))?;
         let backlog = Backlog::new(self.backlog as i32)?;
@@ -112,19 +114,20 @@ impl Place {
 ///
 /// # Errors
 /// There is no such user.
-pub fn uid_of(name: &str) -> io::Result<Uid> {
+pub fn uid_of(name: &str) -> io::Result<u32> {
     let user = User::from_name(name)?;
-    user.map(|user| user.uid).ok_or_else(|| io::Error::other(format!("there is no user {name}")))
+    user.map(|user| user.uid.as_raw())
+        .ok_or_else(|| io::Error::other(format!("there is no user {name}")))
 }
 
 /// The gid of a group's name.
 ///
 /// # Errors
 /// There is no such group.
-pub fn gid_of(name: &str) -> io::Result<Gid> {
+pub fn gid_of(name: &str) -> io::Result<u32> {
     let group = Group::from_name(name)?;
     group
-        .map(|group| group.gid)
+        .map(|group| group.gid.as_raw())
         .ok_or_else(|| io::Error::other(format!("there is no group {name}")))
 }
 

@@ -1,6 +1,7 @@
 //! From what the keeper holds to a core and its ring: new, or in the place of an engine that died.
 
 use std::io;
+use std::os::fd::RawFd;
 
 use torpor_engine::core::{Core, Now};
 use torpor_engine::limits::{Knobs, Limits};
@@ -11,7 +12,7 @@ use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::main_ring::MainRing;
 
 use super::parts::Engine;
-use crate::estate::{Inventory, RingNumbers};
+use crate::estate::{Inventory, Ring};
 use crate::link::{Link, Word};
 
 /// A core, and what it needs to go on where another has ended.
@@ -82,7 +83,7 @@ impl Succession {
 /// Every ring is taken over, so that all are closed when this has ended: a ring keeps what was
 /// armed in it.
 fn rest(
-    formers: &[RingNumbers],
+    formers: &[Ring<RawFd>],
     limits: &Limits,
     core: &Core,
 ) -> io::Result<Vec<(Completion, Vec<u8>)>> {

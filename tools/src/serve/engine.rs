@@ -1,23 +1,27 @@
 //! One engine as its keeper sees it: started, told, listened to, and started again.
 
+mod note;
+mod process;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use torpor_engine::limits::Limits;
 
+use super::binary::Binary;
 use super::helper::Helper;
 use super::outage::Outage;
 use super::pause::Pause;
 use super::sockets::Sockets;
 use crate::config::Config;
-use crate::engine::SUBCOMMAND;
 use crate::estate::Estate;
-use crate::link::{Link, Message, Word};
+use crate::link::{Message, Word};
+use process::Process;
+
+pub use note::Note;
 
 /// The engine of one number. Its process comes and goes; its estate stays, with all clients, and
 /// its helper's pid.
@@ -30,16 +34,8 @@ pub struct EngineKeeper {
     outage: Outage,
     /// When the engine is to accept anew.
     relisten: Option<Instant>,
-}
-
-/// What runs.
-struct Process {
-    child: Child,
-    link: Link,
-    /// When it last said that its engine thread answers; none: it does not serve yet.
-    heard: Option<Instant>,
-    /// True exactly when it was logged that it does not.
-    complained: bool,
+    /// How the last process that ended before it served has ended, and of which program it was.
+    stumbled: Option<(u32, ExitStatus)>,
 }
 
 impl EngineKeeper {
@@ -52,50 +48,43 @@ impl EngineKeeper {
         config: &Config,
         limits: &Limits,
         sockets: &Sockets,
+        binary: &Binary,
     ) -> io::Result<Self> {
-        let mut engine = Self {
-            number,
-            helper: Helper::start()?,
-            estate: Estate::create(config, limits.clone())?,
-            process: None,
-            pause: Pause::new(PAUSE_MIN, PAUSE_MAX),
-            outage: Outage::new(number),
-            relisten: None,
-        };
-        engine.launch(config, sockets)?;
+        let (helper, estate) = (Helper::start()?, Estate::create(config, limits)?);
+        let mut engine = Self::new(number, helper, estate, None);
+        engine.launch(config, sockets, binary)?;
         Ok(engine)
     }
 
+    fn new(number: u32, helper: Helper, estate: Estate, process: Option<Process>) -> Self {
+        let (pause, outage) = (Pause::new(PAUSE_MIN, PAUSE_MAX), Outage::new(number));
+        let (relisten, stumbled) = (None, None);
+        Self { number, helper, estate, process, pause, outage, relisten, stumbled }
+    }
+
     /// Starts its process and says what it needs to know.
-    fn launch(&mut self, config: &Config, sockets: &Sockets) -> io::Result<()> {
-        let (link, end) = Link::pair()?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("torpor").args([SUBCOMMAND, &self.number.to_string()]);
-        command.stdin(Stdio::from(end)).stdout(Stdio::null());
-        // A Ctrl-C is for us alone, and what it means is said to the engine by us.
-        command.process_group(0);
-        let inventory = self.estate.pass_to(&mut command)?;
+    fn launch(&mut self, config: &Config, sockets: &Sockets, binary: &Binary) -> io::Result<()> {
+        let (process, inventory) = Process::start(self.number, binary, &mut self.estate)?;
         let inventory = toml::to_string(&inventory).map_err(io::Error::other)?;
-        let child = command.spawn()?;
         self.pause.started();
-        let process = self.process.insert(Process { child, link, heard: None, complained: false });
-        process.link.send(Word::Config, &share(config, self.number)?, None)?;
-        process.link.send(Word::Estate, &inventory, None)?;
-        process.link.send(Word::AnvilPid, &self.helper.pid().to_string(), None)?;
+        let link = &self.process.insert(process).link;
+        link.send(Word::Config, &share(config, self.number)?, None)?;
+        link.send(Word::Estate, &inventory, None)?;
+        link.send(Word::AnvilPid, &self.helper.pid().to_string(), None)?;
         for (word, listener) in sockets.listeners() {
-            process.link.send(word, "", Some(listener))?;
+            link.send(word, "", Some(listener))?;
         }
-        process.link.send(Word::Go, "", None)
+        link.send(Word::Go, "", None)
     }
 
     /// Takes note of what it has said and of its end, and starts it again when it is time.
-    pub fn look(&mut self, config: &Config, sockets: &Sockets) {
+    pub fn look(&mut self, config: &Config, sockets: &Sockets, binary: &Binary) {
         let number = self.number;
         if let Some(status) = self.ended() {
             self.outage.begin(status, self.estate.lasts(), self.pause.ended());
         }
         if self.process.is_none() && self.pause.is_over() {
-            match self.launch(config, sockets) {
+            match self.launch(config, sockets, binary) {
                 Ok(()) => tracing::info!(
                     event = "engine_started",
                     engine = number,
@@ -139,32 +128,26 @@ impl EngineKeeper {
     /// Hears it. Silence of a process that serves is logged once.
     pub fn hear(&mut self) {
         while let Some(process) = &mut self.process
-            && let Ok(Some(Message { word, text, .. })) = process.link.receive()
+            && let Some(Message { word, text, .. }) = process.said()
         {
             match word {
                 Word::Begins => self.estate.begins(text.parse().unwrap_or_default()),
-                Word::Ready | Word::Beat => {
-                    process.heard = Some(Instant::now());
-                    process.complained = false;
-                    if word == Word::Ready {
-                        self.served();
-                    }
+                Word::Beat => process.answered(),
+                Word::Ready => {
+                    process.answered();
+                    self.served();
                 }
                 _ => tracing::error!("engine {} says {word:?}", self.number),
             }
         }
-        let Some(process) = &mut self.process else { return };
-        let silent = process.heard.is_some_and(|heard| heard.elapsed() > SILENCE_MAX);
-        if silent && !process.complained {
-            process.complained = true;
+        if self.process.as_mut().is_some_and(Process::falls_silent) {
             tracing::error!(event = "engine_silent", "engine {} does not answer", self.number);
         }
     }
 
     /// It serves, and its engine thread has answered lately.
     pub fn answers(&self) -> bool {
-        let heard = self.process.as_ref().and_then(|process| process.heard);
-        heard.is_some_and(|heard| heard.elapsed() <= SILENCE_MAX)
+        self.process.as_ref().is_some_and(Process::answers)
     }
 
     /// Its end before it ever served.
@@ -202,18 +185,53 @@ impl EngineKeeper {
 
     pub fn signal(&self, signal: Signal) {
         if let Some(process) = &self.process {
-            // One that has ended is not waited for yet, so its pid is nobody else's.
-            let _ = kill(Pid::from_raw(process.child.id() as i32), signal);
+            process.signal(signal);
         }
     }
 
     /// How its process has ended, once.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.process.as_mut()?.child.try_wait().ok().flatten()?;
+        let status = self.process.as_mut()?.ended()?;
         // Its last words.
         self.hear();
-        self.process = None;
+        let process = self.process.take()?;
+        if process.heard.is_none() {
+            self.stumbled = Some((process.serial, status));
+        }
         Some(status)
+    }
+
+    /// Ends its process, unless it is of this program; another one follows.
+    pub fn retire(&mut self, serial: u32) {
+        if self.process.as_ref().is_some_and(|process| process.serial != serial) {
+            self.outage.plan();
+            self.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// It serves, and is of this program.
+    pub fn serves_as(&self, serial: u32) -> bool {
+        let serves = |process: &Process| process.serial == serial && process.heard.is_some();
+        self.process.as_ref().is_some_and(serves)
+    }
+
+    /// How a process of this program has ended before it served.
+    pub fn stumbled(&self, serial: u32) -> Option<ExitStatus> {
+        self.stumbled.filter(|(of, _)| *of == serial).map(|(_, status)| status)
+    }
+
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// True exactly when clients outlive its process.
+    pub fn lasts(&self) -> bool {
+        self.estate.lasts()
+    }
+
+    /// Clients that it may have.
+    pub fn slots_max(&self) -> u32 {
+        self.estate.limits().slots_max
     }
 
     pub fn is_running(&self) -> bool {
@@ -222,13 +240,12 @@ impl EngineKeeper {
 
     /// Readable when it has said something or ended.
     pub fn link(&self) -> Option<BorrowedFd<'_>> {
-        self.process.as_ref().map(|process| process.link.as_fd())
+        self.process.as_ref().map(AsFd::as_fd)
     }
 
     /// Our children among its processes.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
-        let process = self.process.iter().map(|process| process.child.id());
-        process.chain([self.helper.pid()])
+        self.process.as_ref().map(Process::pid).into_iter().chain([self.helper.pid()])
     }
 
     fn tell(&self, word: Word, text: &str, descriptor: Option<BorrowedFd<'_>>) {
@@ -251,5 +268,3 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// In which the kernel has cleared a closed ring away (10 ms on Linux 6.18), generously.
 const CLEARED_AWAY: Duration = Duration::from_millis(100);
-/// Some beats of one a second.
-const SILENCE_MAX: Duration = Duration::from_secs(5);

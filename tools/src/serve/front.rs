@@ -3,31 +3,31 @@
 //! The sockets belong to this process and are handed down, so that clients and wakes that come
 //! while the front is away wait in the listen queues instead of being turned away.
 
-use std::fs::DirBuilder;
+mod listen;
+
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockname, listen,
-    setsockopt, socket, sockopt,
-};
-use nix::unistd::{Pid, User, chown};
+use nix::sys::signal::Signal;
+use nix::unistd::User;
+use serde::{Deserialize, Serialize};
+use torpor_engine::sys::inherited;
 
 use super::ServeOptions;
 use super::given::Given;
+use super::offspring::Offspring;
 use super::orphans;
 use super::pause::Pause;
 use crate::config::Config;
 use crate::front::{SUBCOMMAND, users::Users};
+use crate::luggage::Luggage;
 use crate::socket::{Mark, Place, uid_of};
+use listen::{BACKLOG, listen_at, make_folder};
 
 /// The front of this process. Dropping it ends it and its workers.
 pub struct FrontKeeper {
@@ -38,8 +38,21 @@ pub struct FrontKeeper {
     mark: Mark,
     options: ServeOptions,
     user: Option<User>,
-    child: Option<Child>,
+    child: Option<Offspring>,
+    /// True exactly when it was told to make room for another.
+    is_retired: bool,
     pause: Pause,
+}
+
+/// The same as the next image of its keeper reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    clients: RawFd,
+    address: SocketAddr,
+    master: RawFd,
+    place: Place,
+    mark: Mark,
+    child: Option<u32>,
 }
 
 impl FrontKeeper {
@@ -61,7 +74,7 @@ impl FrontKeeper {
             let text = format!("maildir {}: there is no such folder", maildir.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
-        let user = config.front.user.as_deref().map(user_of).transpose()?;
+        let user = user_of(config)?;
         make_folder(&config.base_dir, user.as_ref())?;
         let (clients, address) = match given.take_tcp(config.front.listen) {
             Some(listener) => (OwnedFd::from(listener), config.front.listen),
@@ -79,9 +92,43 @@ impl FrontKeeper {
         set_child_subreaper(true)?;
         let options = options.clone();
         let pause = Pause::new(PAUSE_MIN, PAUSE_MAX);
-        let keeper =
-            Self { clients, address, master, place, mark, options, user, child: None, pause };
-        Ok(Some(keeper))
+        let (child, is_retired) = (None, false);
+        Ok(Some(Self {
+            clients,
+            address,
+            master,
+            place,
+            mark,
+            options,
+            user,
+            child,
+            is_retired,
+            pause,
+        }))
+    }
+
+    /// What the next image of this process finds, and takes along.
+    pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> Note {
+        Note {
+            clients: luggage.pack(&self.clients),
+            address: self.address,
+            master: luggage.pack(&self.master),
+            place: self.place.clone(),
+            mark: self.mark,
+            child: self.child.as_ref().map(Offspring::pid),
+        }
+    }
+
+    /// What the image before this one has noted. A front that has ended is started at once.
+    ///
+    /// # Errors
+    /// A descriptor is not open.
+    pub fn unpack(note: Note, options: &ServeOptions, user: Option<User>) -> io::Result<Self> {
+        let Note { clients, address, master, place, mark, child } = note;
+        let (clients, master) = (inherited(clients)?, inherited(master)?);
+        let (options, child) = (options.clone(), child.map(Offspring::of));
+        let (is_retired, pause) = (false, Pause::new(PAUSE_MIN, PAUSE_MAX));
+        Ok(Self { clients, address, master, place, mark, options, user, child, is_retired, pause })
     }
 
     /// Where mail clients connect.
@@ -107,7 +154,7 @@ impl FrontKeeper {
             // Root's supplementary groups go along with its uid.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        self.child = Some(command.spawn()?);
+        self.child = Some(Offspring::spawn(&mut command)?);
         self.pause.started();
         Ok(())
     }
@@ -117,7 +164,12 @@ impl FrontKeeper {
     pub fn look(&mut self, others: &[u32]) {
         orphans::reap(&self.ours(others));
         if let Some(status) = self.ended() {
-            tracing::error!(event = "front_ended", "the front has ended: {status}; sleepers stay");
+            if std::mem::take(&mut self.is_retired) {
+                tracing::info!(event = "front_replaced", "the front is replaced");
+            } else {
+                let what = "the front has ended";
+                tracing::error!(event = "front_ended", "{what}: {status}; sleepers stay");
+            }
             self.pause.ended();
         }
         if self.child.is_none() && self.pause.is_over() {
@@ -126,6 +178,12 @@ impl FrontKeeper {
                 Err(error) => tracing::error!("the front cannot be started: {error}"),
             }
         }
+    }
+
+    /// Lets it end when nobody is about to log in, and starts another one then. Its workers stay.
+    pub fn retire(&mut self) {
+        self.is_retired = self.child.is_some();
+        self.signal(Signal::SIGUSR1);
     }
 
     /// Lets it read the users again.
@@ -155,19 +213,18 @@ impl FrontKeeper {
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().ok().flatten()?;
+        let status = self.child.as_mut()?.ended()?;
         self.child = None;
         Some(status)
     }
 
     fn ours(&self, others: &[u32]) -> Vec<u32> {
-        others.iter().copied().chain(self.child.iter().map(Child::id)).collect()
+        others.iter().copied().chain(self.child.iter().map(Offspring::pid)).collect()
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(child) = &self.child {
-            // One that has ended is not waited for yet, so its pid is nobody else's.
-            let _ = kill(Pid::from_raw(child.id() as i32), signal);
+            child.signal(signal);
         }
     }
 }
@@ -177,50 +234,18 @@ impl Drop for FrontKeeper {
         self.place.remove(self.mark);
         if let Some(mut child) = self.child.take() {
             // It is a front that did not end when it was told to, or nobody has told it.
-            let _ = child.kill();
-            let _ = child.wait();
+            child.kill();
         }
     }
 }
 
-fn user_of(name: &str) -> io::Result<User> {
-    let user = User::from_name(name)?;
-    user.ok_or_else(|| io::Error::other(format!("[front] user: there is no user {name}")))
+/// Whom the front runs as, if not as us.
+pub fn user_of(config: &Config) -> io::Result<Option<User>> {
+    let Some(name) = &config.front.user else { return Ok(None) };
+    let missing = || io::Error::other(format!("[front] user: there is no user {name}"));
+    User::from_name(name)?.map(Some).ok_or_else(missing)
 }
 
-/// The folder of the sockets, open to its owner alone. One that is there is left as it is.
-fn make_folder(path: &Path, owner: Option<&User>) -> io::Result<()> {
-    let named = |error: io::Error| {
-        io::Error::new(error.kind(), format!("base_dir {}: {error}", path.display()))
-    };
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made.map_err(named)?,
-    }
-    let (uid, gid) = (owner.map(|user| user.uid), owner.map(|user| user.gid));
-    chown(path, uid, gid).map_err(|errno| named(errno.into()))
-}
-
-/// A listening socket with a queue for storms, which the standard library's has not.
-fn listen_at(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let named = |errno: nix::errno::Errno| {
-        let error = io::Error::from(errno);
-        io::Error::new(error.kind(), format!("listen = {address}: {error}"))
-    };
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(family, SockType::Stream, flags, None)?;
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(address)).map_err(named)?;
-    listen(&socket, Backlog::new(BACKLOG)?).map_err(named)?;
-    let bound: SockaddrStorage = getsockname(socket.as_raw_fd())?;
-    let port = bound.as_sockaddr_in().map(|bound| bound.port());
-    let port = port.or_else(|| bound.as_sockaddr_in6().map(|bound| bound.port()));
-    Ok((socket, SocketAddr::new(address.ip(), port.unwrap_or_else(|| address.port()))))
-}
-
-/// Connections that wait to be accepted; see net.core.somaxconn.
-const BACKLOG: i32 = 4096;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The front gives its workers 5 s.

@@ -6,47 +6,49 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 
+use super::offspring::Offspring;
+
 /// The running helper. Dropping it ends it.
 #[derive(Debug)]
 pub struct Helper {
-    child: Child,
+    child: Offspring,
 }
 
 impl Helper {
     /// Starts this program anew as a helper. Must be called by a thread that lives as long as the
     /// helper shall: the kernel ends it with its parent *thread*.
     pub fn start() -> io::Result<Self> {
-        let child = Command::new("/proc/self/exe")
-            .arg0("torpor")
-            .args([SUBCOMMAND, &std::process::id().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self { child })
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("torpor").args([SUBCOMMAND, &std::process::id().to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self { child: Offspring::spawn(&mut command)? })
+    }
+
+    /// One that an earlier image of this process has started.
+    pub fn of(pid: u32) -> Self {
+        Self { child: Offspring::of(pid) }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid()
     }
 
     /// False when somebody has killed it.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        self.child.ended().is_none()
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
         // It may be dead already; then there is nothing to end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill();
     }
 }
 

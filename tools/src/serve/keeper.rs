@@ -6,25 +6,31 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::binary::Binary;
 use super::engine::EngineKeeper;
 use super::front::FrontKeeper;
 use super::notify::Notifier;
+use super::options::ServeOptions;
 use super::signals::{Asked, Signals};
 use super::sockets::Sockets;
+use super::upgrade::Upgrade;
 use crate::config::{Config, ConfigError};
 use crate::log::Logger;
 
 /// What the parent of all looks after. It never reads a client.
 pub struct Keeper<'a> {
     pub config: Config,
+    /// What engines are started from.
+    pub binary: Binary,
     pub sockets: Sockets,
     pub engines: Vec<EngineKeeper>,
     pub front: Option<FrontKeeper>,
     pub signals: &'a Signals,
     pub logger: &'a Logger,
     pub notifier: Notifier,
-    /// Reads the configuration anew.
-    pub load: &'a dyn Fn() -> Result<Config, ConfigError>,
+    /// Where the configuration is to be read anew.
+    pub options: &'a ServeOptions,
+    pub upgrade: Option<Upgrade>,
 }
 
 impl Keeper<'_> {
@@ -53,14 +59,17 @@ impl Keeper<'_> {
         loop {
             match self.wait()? {
                 Some(Asked::Stop) => return self.stop(),
-                Some(Asked::Reload) => self.reload(),
-                Some(Asked::Look) | None => {}
+                Some(Asked::Reload) => self.reload_as_told(),
+                Some(Asked::Look) => self.look_at_front(),
+                None => {}
             }
+            self.hear_petition();
             for engine in &mut self.engines {
                 engine.hear();
-                engine.look(&self.config, &self.sockets);
+                engine.look(&self.config, &self.sockets, &self.binary);
                 engine.look_at_listener(&self.sockets);
             }
+            self.look_at_upgrade();
             if looked.elapsed() >= Duration::from_millis(LOOK_MS.into()) {
                 looked = Instant::now();
                 self.look();
@@ -75,38 +84,46 @@ impl Keeper<'_> {
             engines.iter().for_each(|engine| engine.relisten(word, listener));
         });
         self.engines.iter_mut().for_each(EngineKeeper::look_at_helper);
-        let others = self.others();
-        if let Some(front) = &mut self.front {
-            front.look(&others);
-        }
+        self.look_at_front();
         let answering = self.engines.iter().filter(|engine| engine.answers()).count();
         self.notifier.look(answering, self.engines.len());
     }
 
-    /// A configuration that cannot be used changes nothing.
-    fn reload(&mut self) {
+    fn look_at_front(&mut self) {
+        let others = self.others();
+        if let Some(front) = &mut self.front {
+            front.look(&others);
+        }
+    }
+
+    fn reload_as_told(&mut self) {
         self.notifier.reloading();
-        match (self.load)() {
-            Ok(new) => self.take_over(&new),
-            Err(error) => {
-                tracing::error!("reload: {error}; the old configuration stays in force");
-            }
+        if let Err(error) = self.reload() {
+            tracing::error!("reload: {error}; the old configuration stays in force");
         }
         self.notifier.ready();
     }
 
-    fn take_over(&mut self, new: &Config) {
+    /// Takes over what may change.
+    ///
+    /// # Errors
+    /// The configuration cannot be used; nothing changes.
+    pub fn reload(&mut self) -> Result<(), ConfigError> {
+        let new = self.options.load()?;
         self.logger.set_level(new.log.level);
-        self.config.take_reloadable(new);
-        self.engines.iter().for_each(|engine| engine.reload(new));
+        self.config.take_reloadable(&new);
+        self.engines.iter().for_each(|engine| engine.reload(&new));
         if let Some(front) = &self.front {
             front.reload();
         }
+        Ok(())
     }
 
     /// BYE to everybody. A second signal ends at once.
     fn stop(mut self) -> io::Result<()> {
         self.notifier.stopping();
+        // Who waits for an upgrade sees the end of it.
+        self.upgrade = None;
         tracing::info!(event = "stopping", "stopping: BYE to every sleeper");
         self.sockets.leave_hibernate();
         let others = self.others();
@@ -142,17 +159,19 @@ impl Keeper<'_> {
     }
 
     fn wait(&self) -> io::Result<Option<Asked>> {
-        let links: Vec<BorrowedFd<'_>> =
-            self.engines.iter().filter_map(EngineKeeper::link).collect();
+        let links = self.engines.iter().filter_map(EngineKeeper::link);
+        let petitions = self.upgrade.is_none().then(|| self.sockets.petitions());
+        let others: Vec<BorrowedFd<'_>> = links.chain(petitions).collect();
         let due = self.engines.iter().filter_map(EngineKeeper::due).min();
         let wait_ms = due.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);
         let wait_ms = wait_ms.map_or(LOOK_MS, |ms| ms.min(LOOK_MS.into()) as u16);
-        self.signals.wait(&links, wait_ms)
+        self.signals.wait(&others, wait_ms)
     }
 
     /// Our children but for the front and what it left behind.
     fn others(&self) -> Vec<u32> {
-        self.engines.iter().flat_map(EngineKeeper::pids).collect()
+        let rehearsal = self.upgrade.as_ref().and_then(Upgrade::pid);
+        self.engines.iter().flat_map(EngineKeeper::pids).chain(rehearsal).collect()
     }
 }
 

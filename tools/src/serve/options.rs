@@ -42,6 +42,12 @@ impl ServeOptions {
         })
     }
 
+    /// The words for a process that goes on where this one is, with what it is told besides.
+    pub fn to_go_on(&self, besides: [OsString; 2]) -> Vec<OsString> {
+        let serve = [OsString::from("serve")];
+        serve.into_iter().chain(self.arguments()).chain(besides).collect()
+    }
+
     /// The same options for another process.
     pub fn arguments(&self) -> Vec<OsString> {
         let paths = [

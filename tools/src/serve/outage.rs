@@ -11,19 +11,34 @@ pub struct Outage {
     since: Option<Instant>,
     /// Ends of processes since.
     failures: u32,
+    /// True exactly when the next end is wanted.
+    is_planned: bool,
 }
 
 impl Outage {
     /// None yet.
     pub fn new(number: u32) -> Self {
-        Self { number, since: None, failures: 0 }
+        Self { number, since: None, failures: 0, is_planned: false }
     }
 
-    /// A process has ended, and nobody has told it to. `held`: its clients live on; `pause`: until
-    /// the next one is started.
+    /// The next end of a process is wanted: another one follows it.
+    pub fn plan(&mut self) {
+        self.is_planned = true;
+    }
+
+    /// A process has ended; unless that was planned, nobody has told it to. `held`: its clients
+    /// live on; `pause`: until the next one is started.
     pub fn begin(&mut self, status: ExitStatus, held: bool, pause: Duration) {
         let (number, pause) = (self.number, pause.as_secs_f64());
         self.since.get_or_insert_with(Instant::now);
+        if std::mem::take(&mut self.is_planned) {
+            tracing::info!(
+                event = "engine_replaced",
+                engine = number,
+                "engine {number} is replaced"
+            );
+            return;
+        }
         self.failures += 1;
         let fate = if held { "its clients are held" } else { "its clients are lost" };
         tracing::error!(

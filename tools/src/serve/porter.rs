@@ -1,10 +1,14 @@
 //! The porter of a socket: makes it, and makes it again when Dovecot has removed it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+use torpor_engine::sys::inherited;
 
 use super::given::Given;
 use crate::config::Config;
+use crate::luggage::Luggage;
 use crate::socket::{Finding, Mark, Place, gid_of, uid_of};
 
 /// The owner of one path in Dovecot's folder. Whoever accepts there is another process.
@@ -16,6 +20,15 @@ pub struct Porter {
     is_given: bool,
     /// True exactly when somebody has been told why the socket is not made again.
     complained: bool,
+}
+
+/// The same as the next image of its keeper reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    place: Place,
+    mark: Mark,
+    listener: RawFd,
+    is_given: bool,
 }
 
 impl Porter {
@@ -33,6 +46,23 @@ impl Porter {
             _ => error,
         })?;
         Ok(Self { place, mark, listener, is_given: false, complained: false })
+    }
+
+    /// What the next image of this process finds, and takes along.
+    pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> Note {
+        let Self { place, mark, listener, is_given, .. } = self;
+        let (place, listener) = (place.clone(), luggage.pack(listener));
+        Note { place, mark: *mark, listener, is_given: *is_given }
+    }
+
+    /// What the image before this one has noted.
+    ///
+    /// # Errors
+    /// The socket is not open.
+    pub fn unpack(note: Note) -> io::Result<Self> {
+        let Note { place, mark, listener, is_given } = note;
+        let listener = inherited(listener)?;
+        Ok(Self { place, mark, listener, is_given, complained: false })
     }
 
     /// The socket as it was last made.

@@ -2,12 +2,17 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+use torpor_engine::sys::inherited;
 
 use super::given::Given;
-use super::porter::{Porter, hibernate_place};
-use crate::config::Config;
+use super::porter::{self, Porter, hibernate_place};
+use crate::config::{Config, keeper_path};
 use crate::link::Word;
+use crate::luggage::Luggage;
+use crate::socket::Place;
 use crate::{control, metrics};
 
 /// The sockets. Connections that come while an engine is away wait in their queues.
@@ -15,6 +20,17 @@ pub struct Sockets {
     hibernate: Porter,
     control: Porter,
     metrics: Option<TcpListener>,
+    /// Where operators ask the keeper itself.
+    petitions: Porter,
+}
+
+/// The same as the next image of its keeper reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    hibernate: porter::Note,
+    control: porter::Note,
+    metrics: Option<RawFd>,
+    petitions: porter::Note,
 }
 
 impl Sockets {
@@ -35,7 +51,29 @@ impl Sockets {
             listener.set_nonblocking(false)?;
             tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
         }
-        Ok(Self { hibernate, control, metrics })
+        let petitions = Porter::open(petitions_place(config), given)?;
+        Ok(Self { hibernate, control, metrics, petitions })
+    }
+
+    /// What the next image of this process finds, and takes along.
+    pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> Note {
+        Note {
+            hibernate: self.hibernate.note(luggage),
+            control: self.control.note(luggage),
+            metrics: self.metrics.as_ref().map(|listener| luggage.pack(listener)),
+            petitions: self.petitions.note(luggage),
+        }
+    }
+
+    /// What the image before this one has noted.
+    ///
+    /// # Errors
+    /// A socket is not open.
+    pub fn unpack(note: Note) -> io::Result<Self> {
+        let Note { hibernate, control, metrics, petitions } = note;
+        let (hibernate, control) = (Porter::unpack(hibernate)?, Porter::unpack(control)?);
+        let metrics = metrics.map(inherited).transpose()?.map(TcpListener::from);
+        Ok(Self { hibernate, control, metrics, petitions: Porter::unpack(petitions)? })
     }
 
     /// Each with the word under which an engine gets it.
@@ -47,6 +85,11 @@ impl Sockets {
         unix.into_iter().chain(self.metrics.iter().map(|it| (Word::Metrics, it.as_fd())))
     }
 
+    /// Where operators ask the keeper itself.
+    pub fn petitions(&self) -> BorrowedFd<'_> {
+        self.petitions.listener()
+    }
+
     /// Looks at the paths, and tells of each that was bound anew.
     pub fn look(&mut self, mut tell: impl FnMut(Word, BorrowedFd<'_>)) {
         let unix = [(Word::Hibernate, &mut self.hibernate), (Word::Control, &mut self.control)];
@@ -55,6 +98,7 @@ impl Sockets {
                 tell(word, porter.listener());
             }
         }
+        self.petitions.look();
     }
 
     /// Workers keep their clients from now on.
@@ -67,5 +111,12 @@ impl Drop for Sockets {
     fn drop(&mut self) {
         self.hibernate.leave();
         self.control.leave();
+        self.petitions.leave();
     }
+}
+
+/// Beside the control socket, and for those alone whose process the keeper is.
+fn petitions_place(config: &Config) -> Place {
+    let path = keeper_path(&config.control_path());
+    Place { path, mode: 0o600, owner: None, group: None, backlog: 16 }
 }

@@ -9,8 +9,10 @@ mod own;
 mod parts;
 mod place;
 mod privileges;
+mod readers;
 mod systemd;
 mod takers;
+mod upgrade;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

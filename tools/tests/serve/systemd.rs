@@ -10,13 +10,13 @@ use nix::sys::signal::Signal;
 use crate::parts::Torpor;
 
 /// Its socket for sd_notify(3).
-struct Manager {
+pub struct Manager {
     socket: UnixDatagram,
     _dir: tempfile::TempDir,
 }
 
 impl Manager {
-    fn start(config: &str, change: impl FnOnce(&mut Command)) -> (Self, Torpor) {
+    pub fn start(config: &str, change: impl FnOnce(&mut Command)) -> (Self, Torpor) {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
@@ -29,7 +29,7 @@ impl Manager {
     }
 
     /// Reads until it is told this.
-    fn hears(&self, line: &str) {
+    pub fn hears(&self, line: &str) {
         let mut bytes = [0; 1024];
         loop {
             let count = self.socket.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}"));

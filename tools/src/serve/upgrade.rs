@@ -1,0 +1,241 @@
+//! `torpor upgrade`: this process becomes a new program, then replaces its engines, while clients
+//! sleep.
+//!
+//! ```text
+//!  petition ──► rehearsal ──► exec ──► replacement, one engine after the other ──► done
+//!                  │ no         │ fails                │ an engine does not serve
+//!                  ▼            ▼                      ▼
+//!               refused      refused        exec back, replacement back, refused
+//! ```
+//! Whatever does not work, what ran before runs on; the operator is told which it is.
+
+mod petition;
+mod rehearsal;
+mod replacement;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use torpor_engine::sys::inherited;
+
+use super::binary::{self, Binary};
+use super::engine::EngineKeeper;
+use super::household::Household;
+use super::keeper::Keeper;
+use crate::config::Config;
+use crate::luggage::Luggage;
+use replacement::Progress;
+
+pub use petition::{Petition, Verdict, ask};
+pub use rehearsal::{Rehearsal, rehearse};
+pub use replacement::{Course, Replacement};
+
+/// One under way.
+pub enum Upgrade {
+    Rehearsal { rehearsal: Rehearsal, petition: Petition, binary: Binary, since: Instant },
+    Replacement(Replacement),
+}
+
+impl Upgrade {
+    /// Of its child, if it has one.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Rehearsal { rehearsal, .. } => Some(rehearsal.pid()),
+            Self::Replacement(_) => None,
+        }
+    }
+}
+
+/// The same as the next image of its keeper reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    petition: RawFd,
+    /// For how long it has been under way.
+    since_ms: u64,
+    /// The program that has written this, if there is a way back to it.
+    pub before: Option<binary::Note>,
+}
+
+impl Note {
+    fn new<'a>(
+        petition: &'a Petition,
+        since: Instant,
+        before: Option<&'a Binary>,
+        luggage: &mut Luggage<'a>,
+    ) -> Self {
+        let since_ms = since.elapsed().as_millis() as u64;
+        let petition = luggage.pack(petition);
+        Self { petition, since_ms, before: before.map(|before| before.note(luggage)) }
+    }
+
+    /// The operator who waits, and since when.
+    ///
+    /// # Errors
+    /// His descriptor is not open.
+    pub fn unpack(&self) -> io::Result<(Petition, Instant)> {
+        let since = Instant::now().checked_sub(Duration::from_millis(self.since_ms));
+        let petition = Petition::unpack(inherited(self.petition)?);
+        Ok((petition, since.unwrap_or_else(Instant::now)))
+    }
+}
+
+impl Keeper<'_> {
+    /// Hears an operator, unless another one waits already.
+    pub fn hear_petition(&mut self) {
+        if self.upgrade.is_some() {
+            return;
+        }
+        let Some((petition, path)) = Petition::accept(self.sockets.petitions()) else { return };
+        self.notifier.reloading();
+        tracing::info!(event = "upgrade_asked", "an upgrade to {} is asked for", path.display());
+        match self.consider(&path) {
+            Ok(Some(binary)) => self.rehearse(petition, binary),
+            Ok(None) => {
+                let done = "this very program runs already; its configuration was read anew";
+                let read = self.reload().map(|()| done.to_owned());
+                self.close(petition, read.map_err(|error| error.to_string()));
+            }
+            Err(error) => self.close(petition, Err(error.to_string())),
+        }
+    }
+
+    /// Goes on with the upgrade that is under way.
+    pub fn look_at_upgrade(&mut self) {
+        match self.upgrade.take() {
+            None => {}
+            Some(Upgrade::Rehearsal { mut rehearsal, petition, binary, since }) => {
+                match rehearsal.result() {
+                    None => {
+                        let under_way = Upgrade::Rehearsal { rehearsal, petition, binary, since };
+                        self.upgrade = Some(under_way);
+                    }
+                    Some(Ok(())) => self.go_forth(petition, &binary, since),
+                    Some(Err(why)) => self.close(petition, Err(why)),
+                }
+            }
+            Some(Upgrade::Replacement(mut replacement)) => {
+                match replacement.look(&mut self.engines, self.binary.serial()) {
+                    Progress::Goes => self.upgrade = Some(Upgrade::Replacement(replacement)),
+                    Progress::Done => self.finish(replacement),
+                    Progress::Failed(why) => self.go_back(replacement, why),
+                }
+            }
+        }
+    }
+
+    /// The program at a path; `None`: it is what runs.
+    fn consider(&self, path: &Path) -> io::Result<Option<Binary>> {
+        if !self.engines.iter().all(EngineKeeper::lasts) {
+            let why = "this kernel has no vault, so clients would be lost with their engines";
+            return Err(io::Error::other(why));
+        }
+        let binary = self.binary.next(path)?;
+        Ok((!self.binary.is(&binary)?).then_some(binary))
+    }
+
+    fn rehearse(&mut self, petition: Petition, binary: Binary) {
+        let since = Instant::now();
+        let mut luggage = Luggage::default();
+        let note = Note::new(&petition, since, Some(&self.binary), &mut luggage);
+        let household = self.household(&self.config, &binary, note, &mut luggage);
+        let rehearsal = household
+            .and_then(|household| Rehearsal::start(self.options, &binary, &household, luggage));
+        match rehearsal {
+            Ok(rehearsal) => {
+                self.upgrade = Some(Upgrade::Rehearsal { rehearsal, petition, binary, since });
+            }
+            Err(error) => self.close(petition, Err(error.to_string())),
+        }
+    }
+
+    /// Becomes the new program. Returns only if that fails.
+    fn go_forth(&self, petition: Petition, binary: &Binary, since: Instant) {
+        let mut luggage = Luggage::default();
+        let note = Note::new(&petition, since, Some(&self.binary), &mut luggage);
+        let error = match self.household(&self.config, binary, note, &mut luggage) {
+            Ok(household) => {
+                let before = self.binary.as_fd().as_raw_fd().to_string();
+                let arguments = self.options.to_go_on(["--before".into(), before.into()]);
+                household.pass_to(binary, arguments, luggage)
+            }
+            Err(error) => error,
+        };
+        self.close(petition, Err(error.to_string()));
+    }
+
+    /// Becomes the old program again. If even that fails the new one goes on as well as it can.
+    fn go_back(&mut self, replacement: Replacement, why: String) {
+        let Replacement { petition, since, course, .. } = replacement;
+        let Course::Forth { before, config, .. } = course else {
+            unreachable!("on the way back there is no other way");
+        };
+        let mut luggage = Luggage::default();
+        let note = Note::new(&petition, since, None, &mut luggage);
+        let error = match self.household(&config, &before, note, &mut luggage) {
+            Ok(household) => {
+                let arguments = self.options.to_go_on(["--because".into(), why.clone().into()]);
+                household.pass_to(&before, arguments, luggage)
+            }
+            Err(error) => error,
+        };
+        let why = format!("{why}; and there is no way back: {error}");
+        self.close(petition, Err(why));
+    }
+
+    /// All engines run what the keeper runs.
+    fn finish(&mut self, replacement: Replacement) {
+        let Replacement { petition, since, course, .. } = replacement;
+        if let Some(front) = &mut self.front {
+            front.retire();
+        }
+        let result = match course {
+            Course::Back { because } => Err(because),
+            Course::Forth { from, .. } => {
+                let (count, took_ms) = (self.engines.len(), since.elapsed().as_millis());
+                let engines = if count == 1 { "engine" } else { "engines" };
+                Ok(format!(
+                    "upgraded from {from} to {VERSION} in {took_ms} ms, {count} {engines} replaced"
+                ))
+            }
+        };
+        self.close(petition, result);
+    }
+
+    /// Tells everybody how it has ended.
+    fn close(&self, petition: Petition, result: Result<String, String>) {
+        let verdict = match result {
+            Ok(text) => {
+                tracing::info!(event = "upgraded", "{text}");
+                Verdict::Upgraded(text)
+            }
+            Err(why) => {
+                let text = format!("{why}; torpor {VERSION} serves as before");
+                tracing::error!(event = "upgrade_refused", "no upgrade: {text}");
+                Verdict::Refused(text)
+            }
+        };
+        self.notifier.ready();
+        petition.answer(&verdict);
+    }
+
+    /// All that is kept, for `binary` to keep it with `config`.
+    fn household<'a>(
+        &'a self,
+        config: &Config,
+        binary: &'a Binary,
+        upgrade: Note,
+        luggage: &mut Luggage<'a>,
+    ) -> io::Result<Household> {
+        let binary = binary.note(luggage);
+        let sockets = self.sockets.note(luggage);
+        let engines = self.engines.iter().map(|engine| engine.note(luggage));
+        let engines = engines.collect::<io::Result<_>>()?;
+        let front = self.front.as_ref().map(|front| front.note(luggage));
+        Household::new(config, binary, sockets, engines, front, upgrade)
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");

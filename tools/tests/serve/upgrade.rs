@@ -1,0 +1,251 @@
+//! `torpor upgrade`: keeper and engines become another program, and no client notices; one that
+//! fails at any stage leaves the old one running.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use torpor::own::Own;
+
+use crate::parts::{Torpor, eventually, nightly};
+use crate::readers::{End, Reader};
+use crate::systemd::Manager;
+
+const TORPOR: &str = env!("CARGO_BIN_EXE_torpor");
+
+/// Programs to upgrade to.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// The same program as another file. (By `cp`: a file that this process writes is busy for as
+    /// long as a child of another thread has inherited it.)
+    fn copy(&self, name: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        let copied = Command::new("cp").arg(TORPOR).arg(&path).status().expect("cp");
+        assert!(copied.success());
+        path
+    }
+
+    /// torpor as it is but for what `cases` of its arguments do.
+    fn script(&self, name: &str, cases: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        let text = format!("#!/bin/sh\ncase \"$*\" in\n{cases}\nesac\nexec {TORPOR} \"$@\"\n");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", &text]);
+        assert!(shell.arg(&path).status().expect("sh").success());
+        path
+    }
+}
+
+fn upgrade(binary: &Path, place: [&Path; 2]) -> Output {
+    let mut command = Command::new(TORPOR);
+    command.args(["upgrade".as_ref(), "--binary".as_ref(), binary]).args(place);
+    command.output().expect("torpor starts")
+}
+
+/// It is done, and says so.
+fn upgrades(torpor: &Torpor, binary: &Path) -> String {
+    let output = upgrade(binary, ["--base-dir".as_ref(), &torpor.dir()]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}{error}{}", torpor.log());
+    text
+}
+
+/// It is refused; says why.
+fn refuses(torpor: &Torpor, binary: &Path) -> String {
+    let output = upgrade(binary, ["--base-dir".as_ref(), &torpor.dir()]);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{}", torpor.log());
+    String::from_utf8(output.stderr).expect("text")
+}
+
+fn is_alive(client: &mut UnixStream, tag: &str, next: &str) {
+    client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    client.write_all(format!("DONE\r\n{next} IDLE\r\n").as_bytes()).expect("it is held");
+    let text = format!("{tag} OK Idle completed.\r\n+ idling\r\n");
+    let mut heard = vec![0; text.len()];
+    client.read_exact(&mut heard).expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&heard), text);
+}
+
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").count()
+}
+
+#[test]
+fn an_upgrade_disturbs_nobody() {
+    let (manager, torpor) = Manager::start("engines = 2\n", |_| {});
+    manager.hears("READY=1");
+    let programs = Programs::new();
+    let files = [programs.copy("one"), programs.copy("other")];
+    let mut clients: Vec<UnixStream> =
+        (0..20).map(|at| torpor.hibernate(&format!("u{at}"), &format!("s{at}"))).collect();
+    let (mut pids, mut held) = (torpor.engine_pids(), None);
+    for (at, file) in files.iter().cycle().take(3).enumerate() {
+        let text = upgrades(&torpor, file);
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(text.starts_with(&format!("upgraded from {version} to {version} in ")), "{text}");
+        assert!(text.ends_with(" ms, 2 engines replaced\n"), "{text}");
+        manager.hears("RELOADING=1");
+        manager.hears("READY=1");
+        let exe = std::fs::read_link(format!("/proc/{}/exe", torpor.pid())).expect("it lives");
+        assert_eq!(exe.file_name(), file.file_name(), "the same process is another program");
+        let new = torpor.engine_pids();
+        assert!(new.len() == 2 && new.iter().all(|pid| !pids.contains(pid)), "{pids:?} {new:?}");
+        pids = new;
+        for client in &mut clients {
+            is_alive(client, &format!("a{}", at + 1), &format!("a{}", at + 2));
+        }
+        clients.push(torpor.hibernate("late", &format!("l{at}")));
+        is_alive(clients.last_mut().expect("just pushed"), "a1", &format!("a{}", at + 2));
+        let number = descriptors(torpor.pid());
+        assert_eq!(*held.get_or_insert(number), number, "nothing is left open");
+    }
+    assert_eq!(torpor.json(&["who"])["count"], 23);
+    manager.hears("STATUS=2 of 2 engines answer");
+    // The keeper that they have now is a whole one.
+    torpor.signal_pid(&pids[0].to_string(), Signal::SIGKILL);
+    torpor.logged("engine 1 has ended: signal: 9 (SIGKILL)", "are held");
+    eventually("both serve", || torpor.engine_pids().len() == 2);
+    clients.iter_mut().for_each(|client| is_alive(client, "a4", "a5"));
+    torpor.signal(Signal::SIGTERM);
+    manager.hears("STOPPING=1");
+    assert!(torpor.wait().success());
+}
+
+#[test]
+fn a_program_that_runs_already_reads_its_configuration() {
+    let torpor = Torpor::start("");
+    let pids = torpor.engine_pids();
+    torpor.configure("[hibernate]\nallowed_uids = [4242]\n");
+    let text = upgrades(&torpor, TORPOR.as_ref());
+    assert!(text.starts_with("this very program runs already"), "{text}");
+    torpor.logged("configuration", "reloaded");
+    assert!(torpor.try_hibernate("bob", "s2").is_err(), "our uid is not allowed any more");
+    assert_eq!(torpor.engine_pids(), pids);
+    torpor.configure("[wake]\nworkers_max = 0\n");
+    assert!(refuses(&torpor, TORPOR.as_ref()).contains("workers_max: 0 is out of range"));
+}
+
+/// At each stage, with what the operator is told.
+#[test]
+fn a_program_that_fails_leaves_the_old_one_running() {
+    let torpor = Torpor::start("[sleep]\nslots_max = 100\n");
+    let toml = torpor.dir().with_file_name("toml");
+    let config = std::fs::read_to_string(&toml).expect("it is there");
+    let programs = Programs::new();
+    let breaks = format!("*--before*) echo nonsense > {} ;;", toml.display());
+    let stages = [
+        (programs.0.path().join("none"), "No such file"),
+        ("/bin/true".into(), "the new program has ended (exit status: 0) and said nothing"),
+        (
+            programs.script("refuses", "*--rehearse*) echo moon is full >&2; exit 1;;"),
+            "the new program says: moon is full",
+        ),
+        (programs.script("cannot", &breaks), "the new program cannot go on: torpor.toml:1: "),
+        (
+            programs.script("dies", "engine*) exit 3;;"),
+            "the new engine 1 has ended: exit status: 3",
+        ),
+        (programs.script("hangs", "engine*) exec sleep 100;;"), "the new engine 1 does not serve"),
+    ];
+    let mut ann = torpor.hibernate("ann", "s1");
+    for (at, (file, why)) in stages.iter().enumerate() {
+        let said = refuses(&torpor, file);
+        let expected = why.replace("torpor.toml", &toml.display().to_string());
+        assert!(
+            said.contains(&expected) && said.contains("serves as before"),
+            "{said}: {expected}"
+        );
+        std::fs::write(&toml, &config).expect("written");
+        is_alive(&mut ann, &format!("a{}", at + 1), &format!("a{}", at + 2));
+        let exe = std::fs::read_link(format!("/proc/{}/exe", torpor.pid())).expect("it lives");
+        assert_eq!(exe, Path::new(TORPOR), "{why}");
+    }
+    // One that has failed is no reason for the next one to.
+    let text = upgrades(&torpor, &programs.copy("good"));
+    assert!(text.ends_with("1 engine replaced\n"), "{text}");
+    is_alive(&mut ann, "a7", "a8");
+}
+
+/// What a keeper holds is understood or refused, with both versions named.
+#[test]
+fn another_layout_is_refused_by_name() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"layout = 99\nversion = \"9.8.7\"\n").expect("written");
+    let mut command = Command::new(TORPOR);
+    command.args(["serve", "--config", "/dev/null", "--rehearse", "0"]);
+    command.stdin(File::open(file.path()).expect("it is there"));
+    let output = command.output().expect("torpor starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success());
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!("torpor 9.8.7 holds has layout 99, and torpor {version} reads 1 to 1");
+    assert!(text.contains(&expected), "{text}");
+}
+
+/// Under people who read mail, a quarter with a program that fails.
+#[test]
+fn upgrades_in_a_row_lose_nobody_and_nothing() {
+    let upgrades = if nightly() { 200 } else { 5 };
+    let config = "hibernate_after_ms = 50\nworkers_max = 100\n[sleep]\ndozers_max = 10\n";
+    let own = Own::start(TORPOR.as_ref(), READERS, config).expect("torpor starts");
+    let programs = Programs::new();
+    let good = [programs.copy("one"), programs.copy("other")];
+    let bad = [
+        programs.script("dies", "engine*) exit 3;;"),
+        programs.script("refuses", "*--rehearse*) exit 1;;"),
+        programs.script("dies late", "engine*) sleep 0.2; exit 3;;"),
+    ];
+    let mut readers: Vec<Reader> =
+        (1..=READERS).map(|number| Reader::start(&own, number)).collect();
+    let ends = AtomicBool::new(false);
+    let _shows = End { own: &own, ends: &ends };
+    let mut failed = 0;
+    thread::scope(|scope| {
+        for reader in &mut readers {
+            let ends = &ends;
+            scope.spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    reader.act();
+                }
+                reader.end();
+            });
+        }
+        let end = End { own: &own, ends: &ends };
+        for number in 0..upgrades {
+            thread::sleep(Duration::from_millis(200 + number * 137 % 400));
+            let fails = number % 4 == 1;
+            // What has succeeded last is what runs.
+            let done = number as usize - failed;
+            let file = if fails { &bad[failed % bad.len()] } else { &good[done % 2] };
+            failed += usize::from(fails);
+            let output = upgrade(file, ["--maildir".as_ref(), &own.maildir()]);
+            let said =
+                [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"));
+            assert_eq!(output.status.success(), !fails, "upgrade {number}: {said:?}");
+        }
+        drop(end);
+    });
+    let log = own.log();
+    println!(
+        "{upgrades} upgrades under {READERS} readers, {failed} of them to a program that failed, \
+         each heard everything once"
+    );
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(log.matches("upgraded from").count(), upgrades as usize - failed, "{log}");
+    let stats = own.stats().expect("an answer");
+    assert_eq!(stats.counters["lost"], 0, "{log}");
+}
+
+const READERS: u32 = 24;
