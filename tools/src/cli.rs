@@ -251,7 +251,8 @@ fn upgrade(binary: Option<PathBuf>, place: &PlaceArgs) -> ExitCode {
         Ok(Verdict::Upgraded(text)) if !place.json => print(Ok(text + "\n")),
         Ok(Verdict::Refused(why)) if !place.json => print(Err(io::Error::other(why))),
         Ok(verdict) => {
-            let printed = print(serde_json::to_string(&verdict).map_err(io::Error::other));
+            let line = serde_json::to_string(&verdict).map_err(io::Error::other);
+            let printed = print(line.map(|line| line + "\n"));
             if matches!(verdict, Verdict::Upgraded(_)) { printed } else { ExitCode::FAILURE }
         }
         Err(error) => print(Err(error)),

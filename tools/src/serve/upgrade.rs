@@ -13,6 +13,7 @@ mod petition;
 mod rehearsal;
 mod replacement;
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
@@ -95,10 +96,13 @@ impl Keeper<'_> {
             Ok(Some(binary)) => self.rehearse(petition, binary),
             Ok(None) => {
                 let done = "this very program runs already; its configuration was read anew";
-                let read = self.reload().map(|()| done.to_owned());
-                self.close(petition, read.map_err(|error| error.to_string()));
+                let verdict = match self.reload() {
+                    Ok(()) => Verdict::Upgraded(done.to_owned()),
+                    Err(error) => refused(&error),
+                };
+                self.close(petition, verdict);
             }
-            Err(error) => self.close(petition, Err(error.to_string())),
+            Err(error) => self.close(petition, refused(&error)),
         }
     }
 
@@ -113,7 +117,7 @@ impl Keeper<'_> {
                         self.upgrade = Some(under_way);
                     }
                     Some(Ok(())) => self.go_forth(petition, &binary, since),
-                    Some(Err(why)) => self.close(petition, Err(why)),
+                    Some(Err(why)) => self.close(petition, refused(&why)),
                 }
             }
             Some(Upgrade::Replacement(mut replacement)) => {
@@ -147,7 +151,7 @@ impl Keeper<'_> {
             Ok(rehearsal) => {
                 self.upgrade = Some(Upgrade::Rehearsal { rehearsal, petition, binary, since });
             }
-            Err(error) => self.close(petition, Err(error.to_string())),
+            Err(error) => self.close(petition, refused(&error)),
         }
     }
 
@@ -163,7 +167,7 @@ impl Keeper<'_> {
             }
             Err(error) => error,
         };
-        self.close(petition, Err(error.to_string()));
+        self.close(petition, refused(&error));
     }
 
     /// Becomes the old program again. If even that fails the new one goes on as well as it can.
@@ -181,42 +185,41 @@ impl Keeper<'_> {
             }
             Err(error) => error,
         };
-        let why = format!("{why}; and there is no way back: {error}");
-        self.close(petition, Err(why));
+        let text = format!("{why}; there is no way back: {error}; torpor {VERSION} is left");
+        self.close(petition, Verdict::Refused(text));
     }
 
-    /// All engines run what the keeper runs.
+    /// All engines run what the keeper runs, or, on the way back, nothing.
     fn finish(&mut self, replacement: Replacement) {
-        let Replacement { petition, since, course, .. } = replacement;
         if let Some(front) = &mut self.front {
             front.retire();
         }
-        let result = match course {
-            Course::Back { because } => Err(because),
-            Course::Forth { from, .. } => {
-                let (count, took_ms) = (self.engines.len(), since.elapsed().as_millis());
+        let trouble = replacement.trouble();
+        let verdict = match (replacement.course, trouble) {
+            (Course::Back { because }, None) => refused(&because),
+            (Course::Back { because }, Some(trouble)) => Verdict::Refused(format!(
+                "{because}; torpor {VERSION} is back, but {trouble}; its clients are held"
+            )),
+            (Course::Forth { from, .. }, _) => {
+                let took_ms = replacement.since.elapsed().as_millis();
+                let count = self.engines.len();
                 let engines = if count == 1 { "engine" } else { "engines" };
-                Ok(format!(
+                Verdict::Upgraded(format!(
                     "upgraded from {from} to {VERSION} in {took_ms} ms, {count} {engines} replaced"
                 ))
             }
         };
-        self.close(petition, result);
+        self.close(replacement.petition, verdict);
     }
 
     /// Tells everybody how it has ended.
-    fn close(&self, petition: Petition, result: Result<String, String>) {
-        let verdict = match result {
-            Ok(text) => {
-                tracing::info!(event = "upgraded", "{text}");
-                Verdict::Upgraded(text)
-            }
-            Err(why) => {
-                let text = format!("{why}; torpor {VERSION} serves as before");
+    fn close(&self, petition: Petition, verdict: Verdict) {
+        match &verdict {
+            Verdict::Upgraded(text) => tracing::info!(event = "upgraded", "{text}"),
+            Verdict::Refused(text) => {
                 tracing::error!(event = "upgrade_refused", "no upgrade: {text}");
-                Verdict::Refused(text)
             }
-        };
+        }
         self.notifier.ready();
         petition.answer(&verdict);
     }
@@ -236,6 +239,11 @@ impl Keeper<'_> {
         let front = self.front.as_ref().map(|front| front.note(luggage));
         Household::new(config, binary, sockets, engines, front, upgrade)
     }
+}
+
+/// Nothing has changed.
+fn refused(why: &dyn Display) -> Verdict {
+    Verdict::Refused(format!("{why}; torpor {VERSION} serves as before"))
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,9 +2,7 @@
 //! nobody is told anything twice.
 //!
 //! Workers and clients are real (`torpor serve --maildir`), so every kill falls into hibernations,
-//! answers given asleep, deliveries and handoffs. Each line that a client may hear has a number
-//! of its own: a tag, or the count of its mails; any other line, or one at the wrong time, is a
-//! failure.
+//! answers given asleep, deliveries and handoffs.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

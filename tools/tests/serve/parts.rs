@@ -197,6 +197,9 @@ impl Drop for Torpor {
             let _ = kill(Pid::from_raw(engine), Signal::SIGKILL);
         }
         let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        if std::thread::panicking() {
+            eprintln!("{log}");
+        }
         let tells = !std::thread::panicking() && log.contains(TOKEN);
         assert!(!tells, "the log holds a token:\n{log}");
     }

@@ -28,14 +28,14 @@ impl Manager {
         (Self { socket, _dir: dir }, torpor)
     }
 
-    /// Reads until it is told this.
-    pub fn hears(&self, line: &str) {
+    /// Reads until it is told this; returns all that it was told with it.
+    pub fn hears(&self, line: &str) -> String {
         let mut bytes = [0; 1024];
         loop {
             let count = self.socket.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}"));
             let text = String::from_utf8_lossy(&bytes[..count]);
             if text.lines().any(|said| said == line) {
-                return;
+                return text.into_owned();
             }
         }
     }

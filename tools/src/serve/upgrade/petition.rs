@@ -83,13 +83,16 @@ pub fn ask(path: &Path, binary: &Path) -> io::Result<Verdict> {
         io::Error::new(error.kind(), text)
     })?;
     let question = Question { upgrade: std::path::absolute(binary)? };
-    stream.write_all((serde_json::to_string(&question)? + "\n").as_bytes())?;
+    let question = serde_json::to_string(&question)? + "\n";
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::Error::other("torpor has ended before it answered; its log says more"));
+    let written = stream.write_all(question.as_bytes());
+    match written.and_then(|()| BufReader::new(stream).read_line(&mut line)) {
+        Ok(1..) => Ok(serde_json::from_str(&line)?),
+        Ok(0) | Err(_) => {
+            let why = "torpor has hung up before it answered; its log says more";
+            Err(io::Error::other(why))
+        }
     }
-    Ok(serde_json::from_str(&line)?)
 }
 
 /// Its line comes at once: it was written before anybody was asked to accept it, or the keeper

@@ -14,6 +14,8 @@ pub struct Replacement {
     pub course: Course,
     /// Which engine is being replaced, and when it must serve.
     current: Option<(u32, Instant)>,
+    /// On the way back: engines that are left to the path of a crash, and what is wrong with them.
+    troubles: Vec<(u32, String)>,
 }
 
 /// Where it leads.
@@ -34,31 +36,44 @@ pub enum Progress {
 
 impl Replacement {
     pub fn new(petition: Petition, since: Instant, course: Course) -> Self {
-        Self { petition, since, course, current: None }
+        Self { petition, since, course, current: None, troubles: Vec::new() }
     }
 
     /// Goes on with it. `serial` is that of the program that is to run.
     pub fn look(&mut self, engines: &mut [EngineKeeper], serial: u32) -> Progress {
-        let Some(engine) = engines.iter_mut().find(|engine| !engine.serves_as(serial)) else {
-            return Progress::Done;
-        };
+        let is_left = |number| self.troubles.iter().any(|(left, _)| *left == number);
+        let next =
+            |engine: &&mut EngineKeeper| !engine.serves_as(serial) && !is_left(engine.number());
+        let Some(engine) = engines.iter_mut().find(next) else { return Progress::Done };
         let (number, now) = (engine.number(), Instant::now());
-        if self.current.is_none_or(|(current, _)| current != number) {
-            let within = Duration::from_micros(SERVES_WITHIN_US)
-                + Duration::from_micros(TAKES_UP_US) * engine.slots_max();
-            self.current = Some((number, now + within));
-            engine.retire(serial);
-        }
-        let (_, until) = self.current.expect("set above");
-        match engine.stumbled(serial) {
-            Some(status) => {
-                Progress::Failed(format!("the new engine {number} has ended: {status}"))
+        let until = match self.current {
+            Some((current, until)) if current == number => until,
+            _ => {
+                engine.retire(serial);
+                let clients = Duration::from_micros(TAKES_UP_US) * engine.slots_max();
+                now + Duration::from_micros(SERVES_WITHIN_US) + clients
             }
-            None if now > until => {
-                Progress::Failed(format!("the new engine {number} does not serve"))
+        };
+        self.current = Some((number, until));
+        let trouble = match engine.stumbled(serial) {
+            Some(status) => format!("engine {number} has ended: {status}"),
+            None if now > until => format!("engine {number} does not serve"),
+            None => return Progress::Goes,
+        };
+        match self.course {
+            Course::Forth { .. } => Progress::Failed(format!("the new {trouble}")),
+            Course::Back { .. } => {
+                self.troubles.push((number, trouble));
+                Progress::Goes
             }
-            None => Progress::Goes,
         }
+    }
+
+    /// What is wrong with the engines that were left, if anything is.
+    pub fn trouble(&self) -> Option<String> {
+        let troubles: Vec<&str> =
+            self.troubles.iter().map(|(_, trouble)| trouble.as_str()).collect();
+        (!troubles.is_empty()).then(|| troubles.join(", "))
     }
 }
 
