@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
+use torpor::dovecot::{Client, Options};
 use torpor::own::Own;
 
 use crate::parts::{Torpor, eventually, nightly};
@@ -249,7 +250,7 @@ fn another_layout_is_refused_by_name() {
 fn upgrades_in_a_row_lose_nobody_and_nothing() {
     let (upgrades, one_fails_in) = if nightly() { (200, 4) } else { (5, 3) };
     let config = "hibernate_after_ms = 50\nworkers_max = 100\n[sleep]\ndozers_max = 10\n";
-    let own = Own::start(TORPOR.as_ref(), READERS, config).expect("torpor starts");
+    let own = Own::start(TORPOR.as_ref(), READERS + 1, config).expect("torpor starts");
     let programs = Programs::new();
     let good = [programs.copy("one"), programs.copy("other")];
     let bad = [
@@ -272,6 +273,12 @@ fn upgrades_in_a_row_lose_nobody_and_nothing() {
                 reader.end();
             });
         }
+        scope.spawn(|| {
+            while !ends.load(Ordering::Relaxed) {
+                let user = Options::user(READERS + 1);
+                Client::asleep(own.endpoint(), &user).expect("whoever comes can log in");
+            }
+        });
         let end = End { own: &own, ends: &ends };
         for number in 0..upgrades {
             thread::sleep(Duration::from_millis(200 + number * 137 % 400));
