@@ -281,7 +281,8 @@ pub const WORDS: usize = LINE_BYTES / 8;
 /// What is kept at once: a record, half a block of a chain.
 pub const LINE_BYTES: usize = 64;
 /// Written into every image. It goes up when the layout of any of them changes; a binary reads
-/// [`FORMAT_BEFORE`] and what follows, so that an upgrade can take sleepers over.
+/// [`FORMAT_BEFORE`] and what follows, so that an upgrade can take sleepers over, and writes on in
+/// the format that it finds, so that an upgrade that fails can go back.
 pub const FORMAT: u32 = 1;
 /// The oldest format that is read. No older one was ever written.
 pub const FORMAT_BEFORE: u32 = 1;

@@ -10,6 +10,8 @@ mod text;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use tracing::Level as TracingLevel;
 use tracing::level_filters::LevelFilter;
@@ -60,6 +62,11 @@ impl Logger {
         let _ = self.filter.reload(filter_of(level));
     }
 
+    /// Gives lines that are queued a moment to be written: the writer does not outlive exec.
+    pub fn settle(&self) {
+        thread::sleep(WRITTEN_WITHIN);
+    }
+
     /// Lines that nobody read in time.
     pub fn losses(&self) -> ErrorCounter {
         self.losses.clone()
@@ -90,4 +97,6 @@ fn filter_of(level: Level) -> LevelFilter {
     })
 }
 
+/// Unless the reader is slow; then he misses a line.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(5);
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);

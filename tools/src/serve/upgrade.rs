@@ -161,6 +161,7 @@ impl Keeper<'_> {
         let note = Note::new(&petition, since, Some(&self.binary), &mut luggage);
         let error = match self.household(&self.config, binary, note, &mut luggage) {
             Ok(household) => {
+                self.logger.settle();
                 let before = self.binary.as_fd().as_raw_fd().to_string();
                 let arguments = self.options.to_go_on(["--before".into(), before.into()]);
                 household.pass_to(binary, arguments, luggage)
@@ -180,6 +181,7 @@ impl Keeper<'_> {
         let note = Note::new(&petition, since, None, &mut luggage);
         let error = match self.household(&config, &before, note, &mut luggage) {
             Ok(household) => {
+                self.logger.settle();
                 let arguments = self.options.to_go_on(["--because".into(), why.clone().into()]);
                 household.pass_to(&before, arguments, luggage)
             }
