@@ -1,12 +1,14 @@
-//! An engine process: started by the keeper, and told everything over its link.
+//! An engine process: started by the keeper with all that it needs, and told of what changes over
+//! its link.
 //!
 //! The main thread owns signals and the link; the engine thread owns the clients; what surrounds
-//! them may wait for them, and they for nobody. It goes on when its keeper is gone.
+//! them may wait for them, and they for nobody. It goes on when its keeper is gone, and a new one
+//! comes in through its door (`hands.rs`).
 
 mod around;
 mod handoff;
+mod hands;
 mod heir;
-mod kit;
 mod parts;
 mod privileges;
 mod seccomp;
@@ -17,16 +19,14 @@ use std::{io, panic, process};
 
 use torpor_engine::watcher::Marks;
 
-use crate::link::{Link, Word};
+use crate::link::Word;
 use crate::log::Logger;
 use crate::serve::{Host, Signals};
 
-use around::Around;
+use around::{Around, Place};
+use hands::Hands;
 use heir::Heir;
-use kit::Kit;
 use parts::Parts;
-
-pub use kit::read as read_config;
 
 /// Serves as the engine of this number until it is told to stop. Exit codes: 0 told to, 1 could
 /// not start or broke.
@@ -43,26 +43,28 @@ pub fn run(number: u32) -> ExitCode {
 
 fn start(number: u32) -> io::Result<()> {
     let signals = Signals::block()?;
-    let link = Link::inherited()?;
-    let kit = Kit::receive(&link)?;
+    let (kit, Hands { link, door, sockets }) = Hands::take()?;
+    let config = kit.config.share(number);
     Host::raise();
     // It takes more than an engine keeps.
-    let (marks, unmarked) = Marks::make(&kit.config.watch.fanotify_dirs);
-    privileges::give_up(kit.config.user.as_deref())?;
-    let logger = Logger::start(&kit.config.log, LINES_MAX);
+    let (marks, unmarked) = Marks::make(&config.watch.fanotify_dirs);
+    privileges::give_up(config.user.as_deref())?;
+    let logger = Logger::start(&config.log, LINES_MAX);
     unmarked.iter().for_each(|line| tracing::warn!("{line}"));
-    let policy = (kit.config.knobs(), parts::seed(), parts::now());
+    let policy = (config.knobs(), parts::seed(), parts::now());
     let heir = Heir::take(&kit.estate, policy, &link)?;
-    let parts = Parts::bring_up(&kit.config, heir, kit.hibernate, marks)?;
-    let place = around::Place { number, anvil_pid: kit.anvil_pid, limits: parts.limits.clone() };
-    let around = Around::start(&kit.config, &parts.ends, place, kit.listeners, &logger)?;
+    let (hibernate, control, metrics) = sockets.share()?;
+    let parts = Parts::bring_up(&config, heir, hibernate, marks)?;
+    let place = Place { number, anvil_pid: kit.anvil_pid, limits: parts.limits.clone() };
+    let around = Around::start(&config, &parts.ends, place, (control, metrics), &logger)?;
     if let Err(error) = seccomp::confine() {
         tracing::warn!(event = "unconfined", "no seccomp filter: {error}");
     }
     if parts.begun.recv().is_ok() {
-        link.send(Word::Ready, "", None)?;
+        // A keeper that is gone is not missed.
+        let _ = link.send(Word::Ready, "", None);
     }
-    watch::watch(parts, around, kit.config, &link, &signals, &logger)
+    watch::watch(parts, around, config, (link, door, sockets), &signals, &logger)
 }
 
 /// A panic of any thread ends the process as a kill does, and its heir goes on: none of the other

@@ -5,8 +5,8 @@
 //! the bytes that it receives. A keeper looks into none of it.
 //!
 //! Rings do not travel over a socket, so all of it is passed on over exec: every descriptor gets a
-//! number in the new process, and an [`Inventory`] says which. Numbers begin behind that of the
-//! epoll items, which has to be the same in every process that uses the set and is free so.
+//! number in the new process, and an [`Inventory`] says which. They keep these numbers as long as
+//! an engine lives, so a new keeper can take them from it (pidfd_getfd(2)).
 //!
 //! Each engine has a ring of its own. That of a dead one is held until its heir serves: what the
 //! heir has not applied lies in there. An heir may die before it begins to apply, so it says with
@@ -17,11 +17,9 @@
 mod contents;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Command;
 
-use command_fds::{CommandFdExt, FdMapping};
 use serde::{Deserialize, Serialize};
 use torpor_engine::limits::Limits;
 use torpor_engine::memory::Memory;
@@ -31,21 +29,20 @@ use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::main_ring::MainRing;
 use torpor_engine::sys::vault::Vault;
 
-use crate::config::Config;
+use crate::config::{Config, Sleep};
 use crate::luggage::Luggage;
+use crate::outfit::Outfit;
 
 pub use contents::{Contents, Inventory, Ring};
 
 /// All of it. Descriptors and nothing else: a keeper maps no memory and enters no ring.
 pub struct Estate {
     contents: Contents<OwnedFd>,
-    /// The programs of dense sleep, which run as long as somebody holds them.
-    programs: Vec<OwnedFd>,
     cold_dir: Option<PathBuf>,
     wants_dense: bool,
     /// True exactly when it was passed on.
     is_passed: bool,
-    /// True exactly when an engine has begun to use `contents.main`.
+    /// False exactly when it is certain that no engine has begun to use `contents.main`.
     is_begun: bool,
 }
 
@@ -53,7 +50,6 @@ pub struct Estate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     pub contents: Inventory,
-    programs: Vec<RawFd>,
     cold_dir: Option<PathBuf>,
     wants_dense: bool,
     is_passed: bool,
@@ -110,32 +106,38 @@ impl Estate {
             set: lasting.items.set(),
             item: lasting.items.number(),
             dense: dense.as_ref().map(Dense::descriptors),
+            links: dense.iter().flat_map(Dense::links).collect(),
             main: Ring { number: 0, descriptors: lasting.main.descriptors() },
             formers: Vec::new(),
         };
         let contents = contents.map(|descriptor| descriptor.try_clone_to_owned())?;
-        let programs = dense.map(Dense::into_programs).unwrap_or_default();
         let (is_passed, is_begun) = (false, false);
-        Ok(Self { contents, programs, cold_dir, wants_dense, is_passed, is_begun })
+        Ok(Self { contents, cold_dir, wants_dense, is_passed, is_begun })
     }
 
-    /// Passes it on to the process that `command` will start. Whoever had it before is dead.
+    /// That of an engine which runs, by descriptors that were taken from it.
+    pub fn of_living(config: &Config, contents: Contents<OwnedFd>) -> Self {
+        let Sleep { cold_dir, dense, .. } = config.sleep.clone();
+        // It may have begun, and will say so.
+        Self { contents, cold_dir, wants_dense: dense, is_passed: true, is_begun: true }
+    }
+
+    /// For a process that is to get it: numbers begin behind that of the epoll items, which has to
+    /// be free there.
+    pub fn outfit(&self) -> Outfit {
+        Outfit::behind(self.contents.item)
+    }
+
+    /// Passes it on to a process that is about to be started. Whoever had it before is dead.
     ///
     /// # Errors
     /// The host has no room for another ring, or no descriptors.
-    pub fn pass_to(&mut self, command: &mut Command) -> io::Result<Inventory> {
+    pub fn pass(&mut self, outfit: &mut Outfit) -> io::Result<Inventory> {
         if self.is_passed {
             self.succeed()?;
         }
         self.is_passed = true;
-        let (mut mappings, item) = (Vec::new(), self.contents.item);
-        let inventory = self.contents.map(|descriptor| {
-            let child_fd = item + 1 + mappings.len() as RawFd;
-            mappings.push(FdMapping { parent_fd: descriptor.try_clone()?, child_fd });
-            Ok(child_fd)
-        })?;
-        command.fd_mappings(mappings).map_err(io::Error::other)?;
-        Ok(inventory)
+        self.contents.map(|descriptor| outfit.put(descriptor.as_fd()))
     }
 
     /// What the next image of this process finds, and takes along.
@@ -145,7 +147,6 @@ impl Estate {
     pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> io::Result<Note> {
         Ok(Note {
             contents: self.contents.map(|held| Ok(luggage.pack(held)))?,
-            programs: self.programs.iter().map(|held| luggage.pack(held)).collect(),
             cold_dir: self.cold_dir.clone(),
             wants_dense: self.wants_dense,
             is_passed: self.is_passed,
@@ -158,10 +159,9 @@ impl Estate {
     /// # Errors
     /// A descriptor is not open.
     pub fn unpack(note: Note) -> io::Result<Self> {
-        let Note { contents, programs, cold_dir, wants_dense, is_passed, is_begun } = note;
+        let Note { contents, cold_dir, wants_dense, is_passed, is_begun } = note;
         let contents = contents.map(|number| inherited(*number))?;
-        let programs = programs.into_iter().map(inherited).collect::<io::Result<_>>()?;
-        Ok(Self { contents, programs, cold_dir, wants_dense, is_passed, is_begun })
+        Ok(Self { contents, cold_dir, wants_dense, is_passed, is_begun })
     }
 
     /// The engine begins to apply what the ring of this number brings.
@@ -194,11 +194,14 @@ impl Estate {
         }
         let new = MainRing::create(&limits)?;
         let [ring, received] = new.descriptors().map(|held| held.try_clone_to_owned());
-        let main = &mut self.contents.main;
-        let next = Ring { number: main.number + 1, descriptors: [ring?, received?] };
-        let former = std::mem::replace(main, next);
+        let (main, formers) = (&mut self.contents.main, &mut self.contents.formers);
+        let mut next = Ring { number: main.number, descriptors: [ring?, received?] };
+        // The number of one that was never used is free again.
         if std::mem::take(&mut self.is_begun) {
-            self.contents.formers.push(former);
+            next.number += 1;
+            formers.push(std::mem::replace(main, next));
+        } else {
+            *main = next;
         }
         Ok(())
     }

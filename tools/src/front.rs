@@ -11,7 +11,8 @@
 //!
 //! Nothing here touches mail. The process inherits its listening sockets, so that it can be
 //! killed and started again without turning anybody away: descriptor 0 is where mail clients
-//! connect, descriptor 1 is `imap-master`. Workers do not depend on it.
+//! connect, descriptor 1 is `imap-master`. Workers do not depend on it, and it goes on when its
+//! keeper is gone: the next one takes it over, by these two descriptors.
 
 mod book;
 mod client;
@@ -34,8 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imap_codec::imap_types::secret::Secret;
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::SigSet;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixListener};
@@ -80,8 +80,6 @@ pub fn run(options: &ServeOptions) -> ExitCode {
 }
 
 fn serve(config: &Config) -> io::Result<()> {
-    // Without the engine there is nobody to put clients to sleep, and nobody to restart us.
-    set_pdeathsig(Signal::SIGTERM)?;
     // Serve takes its signals from a descriptor and keeps them blocked; that was inherited.
     SigSet::all().thread_unblock()?;
     let _logger = Logger::start(&config.log, LINES_MAX);

@@ -1,10 +1,11 @@
 //! The `torpor` program, and what it shares with the tests and benches.
 //!
 //! Reading order: `cli` (what can be typed), `config`, `serve` (the keeper, which starts all other
-//! processes), `link` (what it tells an engine), `estate` (what it holds for one), `luggage` (what
-//! goes along over exec), `engine` (one engine process), `desk` (what surrounds the engine thread),
-//! `front` (logins and workers of our own), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`,
-//! `load`.
+//! processes), `kit` (what an engine is started with) and `outfit` (the descriptors of it), `link`
+//! (what it is told later), `estate` (what the keeper holds for it), `luggage` (what goes along
+//! when the keeper becomes another program), `engine` (one engine process), `desk` (what surrounds
+//! the engine thread), `front` (logins and workers of our own), `log`, `anvil`, `control`,
+//! `metrics`, `doctor`, `demo`, `load`.
 
 pub mod anvil;
 pub mod card;
@@ -18,11 +19,13 @@ pub mod dovecot;
 pub mod engine;
 pub mod estate;
 pub mod front;
+pub mod kit;
 pub mod link;
 pub mod load;
 pub mod log;
 pub mod luggage;
 pub mod metrics;
+pub mod outfit;
 pub mod own;
 pub mod serve;
 pub mod socket;

@@ -8,27 +8,23 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use torpor_handoff::sys::fd;
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// To the engine: its configuration as TOML, at start and after a reload.
+    /// To the engine, at its door: there is a new keeper. Its pid, and the engine's end of their
+    /// link.
+    Keeper,
+    /// Its configuration as TOML, after a reload.
     Config,
     /// A listening hibernate socket, instead of the one before if there was one.
     Hibernate,
     /// The same of the control socket.
     Control,
-    /// The listening socket of the metrics.
-    Metrics,
     /// The pid that stands for its sleepers in anvil.
     AnvilPid,
-    /// The inventory of its estate, as TOML.
-    Estate,
-    /// That was all it needs to start.
-    Go,
     /// From the engine: the number of the ring whose completions it begins with.
     Begins,
     /// It serves.
@@ -59,14 +55,9 @@ impl Link {
         Ok((Self { socket }, other))
     }
 
-    /// An end that an earlier image of this process has had.
+    /// An end that this process was started with, or that an earlier image of it has had.
     pub fn over(socket: OwnedFd) -> Self {
         Self { socket }
-    }
-
-    /// The end that this process was started with, as its standard input.
-    pub fn inherited() -> io::Result<Self> {
-        Ok(Self { socket: io::stdin().as_fd().try_clone_to_owned()? })
     }
 
     /// # Errors
@@ -105,23 +96,6 @@ impl Link {
         let text = std::str::from_utf8(text).map_err(io::Error::other)?.to_owned();
         Ok(Some(Message { word, text, descriptor: received.passed.fds[0].take() }))
     }
-
-    /// The same, waiting for it.
-    ///
-    /// # Errors
-    /// As [`Link::receive`].
-    pub fn wait(&self) -> io::Result<Message> {
-        loop {
-            if let Some(message) = self.receive()? {
-                return Ok(message);
-            }
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
 }
 
 impl AsFd for Link {
@@ -131,14 +105,12 @@ impl AsFd for Link {
 }
 
 impl Word {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 8] = [
+        Self::Keeper,
         Self::Config,
         Self::Hibernate,
         Self::Control,
-        Self::Metrics,
         Self::AnvilPid,
-        Self::Estate,
-        Self::Go,
         Self::Begins,
         Self::Ready,
         Self::Beat,
@@ -147,14 +119,12 @@ impl Word {
     /// A letter that a trace of system calls shows.
     fn byte(self) -> u8 {
         match self {
+            Self::Keeper => b'k',
             Self::Config => b'c',
             Self::Hibernate => b'h',
             Self::Control => b'o',
-            Self::Metrics => b'm',
             Self::AnvilPid => b'a',
-            Self::Estate => b'e',
             Self::Begins => b'n',
-            Self::Go => b'g',
             Self::Ready => b'r',
             Self::Beat => b'b',
         }
@@ -171,20 +141,21 @@ mod tests {
     #[test]
     fn words_come_whole_in_order_and_with_their_descriptors() {
         let (keeper, other) = Link::pair().expect("a pair");
-        let engine = Link { socket: other };
+        let engine = Link::over(other);
         assert!(engine.receive().expect("open").is_none());
         keeper.send(Word::Config, "engines = 2\n", None).expect("sent");
         let file = tempfile::tempfile().expect("a file");
         keeper.send(Word::Hibernate, "", Some(file.as_fd())).expect("sent");
-        let config = engine.wait().expect("a message");
+        let next = || engine.receive().expect("open").expect("a message");
+        let config = next();
         assert_eq!((config.word, config.text.as_str()), (Word::Config, "engines = 2\n"));
         assert!(config.descriptor.is_none());
-        let socket = engine.wait().expect("a message");
+        let socket = next();
         assert_eq!((socket.word, socket.descriptor.is_some()), (Word::Hibernate, true));
         drop(engine);
         let end = keeper.receive().expect_err("nobody is there");
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
-        keeper.send(Word::Go, "", None).expect_err("nobody is there");
+        keeper.send(Word::Control, "", None).expect_err("nobody is there");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! there is one, lets clients of our own log in.
 
 mod binary;
+mod charge;
 mod engine;
 mod front;
 mod given;
@@ -12,6 +13,8 @@ mod helper;
 mod host;
 mod household;
 mod keeper;
+mod living;
+mod living_front;
 mod notify;
 mod offspring;
 mod options;
@@ -27,6 +30,8 @@ mod upgrade;
 use std::io;
 use std::process::ExitCode;
 
+use caps::{CapSet, Capability};
+
 use crate::config::Config;
 use crate::log::Logger;
 
@@ -35,6 +40,8 @@ use engine::EngineKeeper;
 use front::FrontKeeper;
 use given::Given;
 use keeper::Keeper;
+use living::Living;
+use living_front::LivingFront;
 use notify::Notifier;
 use sockets::Sockets;
 
@@ -66,11 +73,15 @@ pub fn run(options: &ServeOptions) -> ExitCode {
     if !judgement.refusals.is_empty() {
         return ExitCode::FAILURE;
     }
+    let left = match Left::find(&config) {
+        Ok(left) => left,
+        Err(error) => return fail(&error),
+    };
     let logger = Logger::start(&config.log, LINES_MAX);
     for warning in &judgement.warnings {
         tracing::warn!("{warning}");
     }
-    exit_code(serve(options, config, &host, &signals, &logger))
+    exit_code(serve(options, &config, left, &signals, &logger))
 }
 
 fn exit_code(result: io::Result<()>) -> ExitCode {
@@ -83,15 +94,49 @@ fn exit_code(result: io::Result<()>) -> ExitCode {
     }
 }
 
+/// What a keeper before us has left running.
+struct Left {
+    engines: Vec<Living>,
+    front: Option<LivingFront>,
+}
+
+impl Left {
+    /// Takes it. What that takes of privileges is given up afterwards.
+    fn find(config: &Config) -> io::Result<Self> {
+        let engines = Living::find(&config.base_dir)?;
+        let front = LivingFront::find(&config.base_dir);
+        give_up_tracing();
+        Ok(Self { engines, front })
+    }
+
+    /// What is in force: of what is fixed at start, what the engines were started with.
+    fn config(&self, new: &Config) -> Config {
+        self.engines.first().map_or(new, |living| &living.config).clone()
+    }
+}
+
+/// It takes CAP_SYS_PTRACE to take over an engine, and never after the start.
+fn give_up_tracing() {
+    // The bounding set first: a program that this process becomes (`upgrade`) and that gained a
+    // capability by it would not be dumpable, and could not start programs by descriptor.
+    let sets = [CapSet::Bounding, CapSet::Effective, CapSet::Permitted];
+    // Whoever has none, or no CAP_SETPCAP, gives up nothing.
+    let _ = sets.iter().try_for_each(|set| caps::drop(None, *set, Capability::CAP_SYS_PTRACE));
+}
+
 fn serve(
     options: &ServeOptions,
-    config: Config,
-    host: &Host,
+    new: &Config,
+    left: Left,
     signals: &Signals,
     logger: &Logger,
 ) -> io::Result<()> {
+    let config = left.config(new);
+    let Left { engines: living, front } = left;
     let mut given = Given::from_env();
-    let front = FrontKeeper::open(options, &config, &mut given)?;
+    let front = front.map(|front| front.give(&config, &mut given));
+    living.first().map_or(Ok(()), |living| living.give(&mut given))?;
+    let front = FrontKeeper::open(options, &config, &mut given, front)?;
     if !signals.wait_for_dir(&config.base_dir)? {
         return Ok(());
     }
@@ -111,21 +156,30 @@ fn serve(
         options,
         upgrade: None,
     };
-    let started = start(&mut keeper, host);
+    let started = start(&mut keeper, living, new);
     if !matches!(started, Ok(true)) {
-        keeper.kill_engines();
+        keeper.give_up();
         return started.map(drop);
     }
     keeper.keep()
 }
 
-/// Starts the engines, and the front when they serve. `false`: told to stop before.
-fn start(keeper: &mut Keeper<'_>, host: &Host) -> io::Result<bool> {
-    let Keeper { config, binary, sockets, .. } = &*keeper;
-    let limits = host.limits(config);
-    let engines = (1..=config.engines)
-        .map(|number| EngineKeeper::start(number, config, &limits, sockets, binary));
-    keeper.engines = engines.collect::<io::Result<_>>()?;
+/// Takes over the engines that live, starts the others, and the front when they serve. `false`:
+/// told to stop before.
+fn start(keeper: &mut Keeper<'_>, living: Vec<Living>, new: &Config) -> io::Result<bool> {
+    let Keeper { config, binary, sockets, engines, .. } = keeper;
+    for living in living {
+        engines.push(EngineKeeper::take_over(living, config)?);
+    }
+    let limits = Host::raise().limits(config);
+    for number in 1..=config.engines {
+        if !engines.iter().any(|engine| engine.number() == number) {
+            engines.push(EngineKeeper::start(number, config, &limits, sockets, binary)?);
+        }
+    }
+    if engines.iter().any(EngineKeeper::is_found) {
+        keeper.take_up(new);
+    }
     if !keeper.wait_until_ready()? {
         return Ok(false);
     }
@@ -145,6 +199,7 @@ fn start(keeper: &mut Keeper<'_>, host: &Host) -> io::Result<bool> {
         tracing::info!("mail clients connect to {}", front.address());
     }
     keeper.notifier.ready();
+    keeper.store();
     Ok(true)
 }
 

@@ -6,11 +6,14 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, UnixCredentials, bind, connect,
+    getsockopt, listen, socket,
 };
 use nix::unistd::{Gid, Group, Uid, User, chown};
 use serde::{Deserialize, Serialize};
@@ -101,6 +104,26 @@ impl Place {
         }
     }
 
+    /// True exactly when whoever connects to the path gets to this socket, as far as can be told:
+    /// to one on which the same process has listened first.
+    pub fn leads_to(&self, listener: &UnixListener) -> bool {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
+            return false;
+        };
+        let Ok(address) = UnixAddr::new(&self.path) else { return false };
+        match connect(probe.as_raw_fd(), &address) {
+            Ok(()) => {}
+            // Its queue is full, so somebody listens; of this path it can hardly be another.
+            Err(Errno::EAGAIN) => return true,
+            Err(_) => return false,
+        }
+        // unix(7): the credentials of who called listen(2), at both ends.
+        let listened = |peer: Result<UnixCredentials, Errno>| peer.map(|peer| peer.pid()).ok();
+        let there = listened(getsockopt(&probe, PeerCredentials));
+        there.is_some() && there == listened(getsockopt(listener, PeerCredentials))
+    }
+
     /// Removes the path if it is still the one that we made.
     pub fn remove(&self, mark: Mark) {
         if self.look(Some(mark)) == Finding::Ours {
@@ -162,6 +185,28 @@ mod tests {
         assert!(mark == next || place.look(Some(next)) == Finding::Ours, "another's is left");
         place.remove(next);
         assert_eq!(place.look(Some(next)), Finding::Vacant);
+    }
+
+    #[test]
+    fn a_path_leads_to_the_socket_that_was_bound_there_last() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let place = place(dir.path());
+        let first = UnixListener::from(place.bind().expect("bound").0);
+        assert!(place.leads_to(&first));
+        std::fs::remove_file(&place.path).expect("it was there");
+        assert!(!place.leads_to(&first), "the path has gone");
+        // By another process.
+        let script = "import socket, sys, time; s = socket.socket(socket.AF_UNIX); \
+                      s.bind(sys.argv[1]); s.listen(); print(flush=True); time.sleep(60)";
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", script]).arg(&place.path).stdout(std::process::Stdio::piped());
+        let mut other = command.spawn().expect("python");
+        let mut out = other.stdout.take().expect("piped");
+        std::io::Read::read_exact(&mut out, &mut [0]).expect("it listens");
+        assert!(!place.leads_to(&first), "another program listens there");
+        other.kill().expect("it waits");
+        other.wait().expect("ours");
+        assert!(!place.leads_to(&first), "nobody listens there");
     }
 
     #[test]

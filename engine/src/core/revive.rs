@@ -70,10 +70,12 @@ impl Core {
         self.complete(&done, bytes, out);
     }
 
-    /// From here on the completions of our own ring, under this number, count.
+    /// From here on the completions of our own ring, under this number, count. For an heir, and
+    /// for the first engine if its ring is not the first.
     pub fn take_over(&mut self, ring: u32) {
-        let reviving = self.reviving.as_ref().expect("nothing is resumed yet");
-        assert_eq!(reviving.cursor, 0, "completions come before clients");
+        let cursor = self.reviving.as_ref().map_or(0, |reviving| reviving.cursor);
+        assert_eq!(cursor, 0, "completions come before clients");
+        assert!(self.reviving.is_some() || self.slots.used() == 0, "nothing is resumed yet");
         assert_ne!(ring, self.slots.ledger().ring, "each engine has a ring of its own");
         self.slots.set_ledger(Ledger { ring, applied: 0, ..self.slots.ledger() });
         self.commit(0);

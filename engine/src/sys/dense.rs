@@ -43,8 +43,9 @@ pub struct Dense {
     /// Clients that are armed here or have been told of.
     sleepers: u32,
     sweep: Sweep,
-    /// The keeper's: programs and what fastens them. They end with the last of these.
-    programs: Vec<OwnedFd>,
+    /// What fastens the programs, here with whoever has loaded them. They end with the last
+    /// descriptor of these.
+    links: Vec<OwnedFd>,
 }
 
 impl Dense {
@@ -59,13 +60,12 @@ impl Dense {
         let btf = btf::Btf::of_kernel()?;
         let maps = (records_map.as_raw_fd(), events_map.as_raw_fd());
         let code = program::code(btf.tag_offset()?, slots, maps.0, maps.1);
-        let mut programs = Vec::new();
+        let mut links = Vec::new();
         for tracepoint in ["btf_trace_sk_data_ready", "btf_trace_inet_sock_set_state"] {
             let program = bpf::load(&code, btf.tracepoint(tracepoint)?)?;
-            programs.push(bpf::fasten(program.as_fd())?);
-            programs.push(program);
+            links.push(bpf::fasten(program.as_fd())?);
         }
-        Self::over(slots, records_map, events_map, programs)
+        Self::over(slots, records_map, events_map, links)
     }
 
     /// The maps that an ancestor has created for as many slots, by their numbers here. An event
@@ -78,7 +78,7 @@ impl Dense {
         slots: u32,
         records_map: OwnedFd,
         events_map: OwnedFd,
-        programs: Vec<OwnedFd>,
+        links: Vec<OwnedFd>,
     ) -> io::Result<Self> {
         let events_bytes = events_bytes(slots);
         let records = Window::new(&records_map, 0, (slots as usize + 1) * RECORD_BYTES)?;
@@ -97,7 +97,7 @@ impl Dense {
             slots,
             sleepers,
             sweep: Sweep::new()?,
-            programs,
+            links,
         })
     }
 
@@ -116,9 +116,9 @@ impl Dense {
         [self.records_map.as_fd(), self.events_map.as_fd()]
     }
 
-    /// The programs and what fastens them, for whoever keeps them running.
-    pub fn into_programs(self) -> Vec<OwnedFd> {
-        self.programs
+    /// What keeps the programs running as long as anybody has it open, where they were loaded.
+    pub fn links(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.links.iter().map(AsFd::as_fd)
     }
 
     /// Arms a client, to be told by this token, once. EAGAIN: there is something to hear already.

@@ -60,6 +60,8 @@ pub struct KernelRing {
     notifies: Seats<OwnedFd>,
     lobby: Lobby,
     memory: Memory,
+    /// What is received lies in it. Open for a keeper that takes this engine over.
+    _received: OwnedFd,
     /// Operations that were done without the ring and whose completions are still owed.
     done: Done,
     in_flight: u64,
@@ -119,6 +121,7 @@ impl KernelRing {
             notifies: Seats::new("notify descriptor", limits.slots_max),
             lobby: Lobby::new(),
             memory,
+            _received: received,
             done: Done::new(owed as usize),
             in_flight: 0,
             taken: 0,

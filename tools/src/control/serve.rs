@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
@@ -25,7 +25,7 @@ use crate::station::{Station, lines};
 pub struct Service {
     /// Of this engine.
     pub number: u32,
-    pub keeper_pid: u32,
+    pub keeper_pid: Arc<AtomicU32>,
     pub orders: Orders,
     pub gauges: Arc<Gauges>,
     pub losses: Arc<Losses>,
@@ -89,7 +89,7 @@ impl Service {
         };
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: self.keeper_pid,
+            pid: self.keeper_pid.load(Ordering::Relaxed),
             uptime_secs,
             base_dir: self.base_dir.clone(),
             counters: named(&listed(&counters)),

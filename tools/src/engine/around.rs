@@ -12,7 +12,6 @@ use crossbeam_channel::{Sender, bounded};
 use nix::unistd::getppid;
 use torpor_engine::limits::Limits;
 
-use super::kit::Listeners;
 use crate::anvil;
 use crate::config::Config;
 use crate::control::{self, Others, Service};
@@ -32,6 +31,8 @@ pub struct Place {
 pub struct Around {
     /// The pid under which anvil knows all sleepers.
     pub anvil_pid: Arc<AtomicU32>,
+    /// Of the process that signals go to.
+    pub keeper_pid: Arc<AtomicU32>,
     /// Takes a control socket that was bound anew.
     pub control: Sender<OwnedFd>,
     threads: Vec<JoinHandle<()>>,
@@ -43,13 +44,14 @@ impl Around {
         config: &Config,
         ends: &DeskEnds,
         place: Place,
-        listeners: Listeners,
+        (control_socket, metrics_socket): (OwnedFd, Option<OwnedFd>),
         logger: &Logger,
     ) -> io::Result<Self> {
         let anvil_pid = Arc::new(AtomicU32::new(place.anvil_pid));
+        let keeper_pid = Arc::new(AtomicU32::new(getppid().as_raw() as u32));
         let service = Service {
             number: place.number,
-            keeper_pid: getppid().as_raw() as u32,
+            keeper_pid: Arc::clone(&keeper_pid),
             orders: ends.orders.clone(),
             gauges: Arc::clone(&ends.gauges),
             losses: Arc::clone(&ends.losses),
@@ -62,7 +64,7 @@ impl Around {
         let mut threads = vec![start_clerk(ends.notes.clone(), ends.pool.clone())?];
         let (control, bound) = bounded(1);
         // The channel is empty.
-        let _ = control.try_send(listeners.control);
+        let _ = control.try_send(control_socket);
         let mut stations = vec![control::open(config, bound, service.clone())?];
         stations.extend(control::open_to_others(config, &service)?);
         if config.anvil.enabled {
@@ -73,10 +75,10 @@ impl Around {
             let (pid, told) = again();
             stations.push(anvil::open_admin(dir, ends.orders.clone(), pid, told)?);
         }
-        if let Some(listener) = listeners.metrics {
+        if let Some(listener) = metrics_socket {
             metrics::start(TcpListener::from(listener), service)?;
         }
-        Ok(Self { anvil_pid, control, threads, stations })
+        Ok(Self { anvil_pid, keeper_pid, control, threads, stations })
     }
 
     /// After the engine has ended: its last words are written.

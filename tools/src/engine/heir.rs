@@ -25,7 +25,7 @@ pub struct Heir {
 /// What the dead engine had been told and not applied, in order. Of no use where nobody died.
 pub struct Succession {
     rest: Vec<(Completion, Vec<u8>)>,
-    /// Number of the new ring, if there was one before it.
+    /// Number of the new ring, unless it is the first, which needs no mention.
     ring: Option<u32>,
 }
 
@@ -51,12 +51,13 @@ impl Heir {
             lasting.items.use_dense(Dense::inherit(limits.slots_max, records, events)?)?;
         }
         let begins = if is_new { inventory.main.number } else { core.ledger().ring };
-        link.send(Word::Begins, &begins.to_string(), None)?;
+        // A keeper that is gone is not missed.
+        let _ = link.send(Word::Begins, &begins.to_string(), None);
         let rest = match is_new {
             true => Vec::new(),
             false => rest(&inventory.formers, &limits, &core)?,
         };
-        let ring = (!is_new).then_some(inventory.main.number);
+        let ring = (core.ledger().ring != inventory.main.number).then_some(inventory.main.number);
         Ok(Self { core, lasting, succession: Succession { rest, ring } })
     }
 
@@ -95,5 +96,10 @@ fn rest(
             rest = Some(ring.rest(limits, ledger.applied)?);
         }
     }
-    rest.ok_or_else(|| io::Error::other(format!("ring {} was not handed on", ledger.ring)))
+    match rest {
+        Some(rest) => Ok(rest),
+        // Killed before it had begun.
+        None if ledger.ring == 0 && ledger.applied == 0 => Ok(Vec::new()),
+        None => Err(io::Error::other(format!("ring {} was not handed on", ledger.ring))),
+    }
 }

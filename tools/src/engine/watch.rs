@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::log::Logger;
 use crate::serve::{Asked, Signals};
 
 use super::around::Around;
-use super::kit;
+use super::hands::{Door, Sockets};
 use super::parts::{Listening, Parts};
 
 /// Keeps watch until the engine has ended: told to, or broken.
@@ -21,20 +22,23 @@ pub fn watch(
     parts: Parts,
     around: Around,
     config: Config,
-    link: &Link,
+    (link, door, sockets): (Link, Door, Sockets),
     signals: &Signals,
     logger: &Logger,
 ) -> io::Result<()> {
     let Parts { engine, ended, listening, ends, .. } = parts;
-    let mut guard = Guard { around, config, link: Some(link), listening, ends, logger };
+    let link = Some(link);
+    let mut guard = Guard { around, config, link, door, sockets, listening, ends, logger };
     let (mut told, mut looked) = (LossesTold::default(), Instant::now());
     while !engine.is_finished() {
+        let link = guard.link.as_ref().map(AsFd::as_fd);
         let others: Vec<BorrowedFd<'_>> =
-            [Some(ended.as_fd()), guard.link.map(AsFd::as_fd)].into_iter().flatten().collect();
+            [ended.as_fd(), guard.door.as_fd()].into_iter().chain(link).collect();
         if signals.wait(&others, LOOK_MS)? == Some(Asked::Stop) {
             guard.ends.orders.stop().map_err(io::Error::other)?;
         }
         guard.hear();
+        guard.open();
         if looked.elapsed() >= Duration::from_millis(LOOK_MS.into()) {
             looked = Instant::now();
             told.tell(&guard.ends, logger);
@@ -49,7 +53,9 @@ struct Guard<'a> {
     around: Around,
     config: Config,
     /// None: the keeper has gone.
-    link: Option<&'a Link>,
+    link: Option<Link>,
+    door: Door,
+    sockets: Sockets,
     listening: Listening,
     ends: DeskEnds,
     logger: &'a Logger,
@@ -58,7 +64,7 @@ struct Guard<'a> {
 impl Guard<'_> {
     /// Does what the keeper has said.
     fn hear(&mut self) {
-        while let Some(link) = self.link {
+        while let Some(link) = &self.link {
             match link.receive() {
                 Ok(Some(message)) => self.obey(message),
                 Ok(None) => return,
@@ -73,10 +79,23 @@ impl Guard<'_> {
         }
     }
 
+    /// Lets a new keeper in. Whoever opens the door may take this process apart, and has made sure
+    /// that the keeper before is dead.
+    fn open(&mut self) {
+        while let Some((pid, link)) = self.door.opened() {
+            tracing::info!(event = "keeper_new", "process {pid} is the keeper from now on");
+            self.around.keeper_pid.store(pid, Ordering::Relaxed);
+            // It has heard of no beat, but this engine serves.
+            let _ = link.send(Word::Ready, "", None);
+            self.link = Some(link);
+            self.hear();
+        }
+    }
+
     fn obey(&mut self, message: Message) {
         let Message { word, text, descriptor } = message;
         match (word, descriptor) {
-            (Word::Config, None) => match kit::read(&text) {
+            (Word::Config, None) => match Config::parse(Path::new("keeper"), &text) {
                 Ok(new) => self.reload(&new),
                 Err(error) => tracing::error!("reload: {error}"),
             },
@@ -84,8 +103,12 @@ impl Guard<'_> {
                 let pid = text.parse().unwrap_or_default();
                 self.around.anvil_pid.store(pid, Ordering::Relaxed);
             }
-            (Word::Hibernate, Some(listener)) => self.listening.relisten(listener),
+            (Word::Hibernate, Some(listener)) => {
+                note(self.sockets.set_hibernate(&listener));
+                self.listening.relisten(listener);
+            }
             (Word::Control, Some(listener)) => {
+                note(self.sockets.set_control(&listener));
                 // One that waits still is as dead as the path it was bound to; it is looked at
                 // once a second, far more often than a path goes.
                 let _ = self.around.control.try_send(listener);
@@ -94,23 +117,20 @@ impl Guard<'_> {
         }
     }
 
-    /// Takes over what may change while the engine runs and names what may not.
+    /// Takes over what may change while the engine runs; the keeper has named what may not.
     fn reload(&mut self, new: &Config) {
         if let Err(error) = self.ends.orders.reload(new.knobs()) {
             tracing::error!("reload: {error}");
             return;
         }
         self.logger.set_level(new.log.level);
-        for part in self.config.needs_restart(new) {
-            tracing::warn!("reload: a change in {part} takes effect at the next start");
-        }
         self.config.take_reloadable(new);
         tracing::info!(event = "reloaded", "configuration reloaded");
     }
 
     /// Tells the keeper that the engine thread answers. Silence says that it does not.
     fn beat(&mut self) {
-        let Some(link) = self.link else { return };
+        let Some(link) = &self.link else { return };
         if self.ends.orders.ping().is_ok() {
             // A keeper that does not read has other troubles, or has gone; see `hear`.
             let _ = link.send(Word::Beat, "", None);
@@ -123,6 +143,13 @@ impl Guard<'_> {
         drop(ends);
         around.end();
         result.map_err(|_| io::Error::other("the engine panicked"))
+    }
+}
+
+/// A new keeper would take the socket that was there before.
+fn note(kept: io::Result<()>) {
+    if let Err(error) = kept {
+        tracing::error!("a socket that was bound anew is not kept for a new keeper: {error}");
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Contents<D> {
     pub item: RawFd,
     /// Records and events of dense sleep, if that is in use.
     pub dense: Option<[D; 2]>,
+    /// What keeps its programs running, by being open anywhere.
+    pub links: Vec<D>,
     /// The ring of the engine that runs, or is to run next.
     pub main: Ring<D>,
     /// Those of dead engines.
@@ -53,18 +55,27 @@ impl<D> Contents<D> {
         let vault = self.vault.iter().map(&mut to).collect::<io::Result<_>>()?;
         let set = to(&self.set)?;
         let dense = self.dense.as_ref().map(|maps| each(maps, &mut to)).transpose()?;
-        let mut ring = |Ring { number, descriptors }: &'a Ring<D>| {
-            Ok::<_, io::Error>(Ring { number: *number, descriptors: each(descriptors, &mut to)? })
-        };
+        let links = self.links.iter().map(&mut to).collect::<io::Result<_>>()?;
+        let mut ring = |ring: &'a Ring<D>| ring.map(&mut to);
         let main = ring(&self.main)?;
         let formers = self.formers.iter().map(ring).collect::<io::Result<_>>()?;
         let (limits, item) = (self.limits, self.item);
-        Ok(Contents { limits, memory, vault, set, item, dense, main, formers })
+        Ok(Contents { limits, memory, vault, set, item, dense, links, main, formers })
     }
 
     /// See [`Limits::words`].
     pub fn limits(&self) -> Limits {
         Limits::from_words(self.limits)
+    }
+}
+
+impl<D> Ring<D> {
+    /// See [`Contents::map`].
+    ///
+    /// # Errors
+    /// The first of `to`.
+    pub fn map<'a, E>(&'a self, mut to: impl FnMut(&'a D) -> io::Result<E>) -> io::Result<Ring<E>> {
+        Ok(Ring { number: self.number, descriptors: each(&self.descriptors, &mut to)? })
     }
 }
 

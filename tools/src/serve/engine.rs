@@ -1,24 +1,26 @@
-//! One engine as its keeper sees it: started, told, listened to, and started again.
+//! One engine as its keeper sees it: started or taken over, told, listened to, and started again.
 
+mod found;
 mod note;
 mod process;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use torpor_engine::limits::Limits;
 
 use super::binary::Binary;
+use super::charge::End;
 use super::helper::Helper;
 use super::outage::Outage;
 use super::pause::Pause;
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::estate::Estate;
-use crate::link::{Message, Word};
+use crate::kit::Kit;
+use crate::link::{Link, Message, Word};
 use process::Process;
 
 pub use note::Note;
@@ -30,12 +32,14 @@ pub struct EngineKeeper {
     helper: Helper,
     estate: Estate,
     process: Option<Process>,
+    /// True exactly when one of its processes has served, or was taken over.
+    has_clients: bool,
     pause: Pause,
     outage: Outage,
     /// When the engine is to accept anew.
     relisten: Option<Instant>,
     /// How the last process that ended before it served has ended, and of which program it was.
-    stumbled: Option<(u32, ExitStatus)>,
+    stumbled: Option<(u32, End)>,
 }
 
 impl EngineKeeper {
@@ -58,23 +62,28 @@ impl EngineKeeper {
 
     fn new(number: u32, helper: Helper, estate: Estate, process: Option<Process>) -> Self {
         let (pause, outage) = (Pause::new(PAUSE_MIN, PAUSE_MAX), Outage::new(number));
-        let (relisten, stumbled) = (None, None);
-        Self { number, helper, estate, process, pause, outage, relisten, stumbled }
+        let (has_clients, relisten, stumbled) = (false, None, None);
+        Self { number, helper, estate, process, has_clients, pause, outage, relisten, stumbled }
     }
 
-    /// Starts its process and says what it needs to know.
+    /// Starts its process with what it needs to know.
     fn launch(&mut self, config: &Config, sockets: &Sockets, binary: &Binary) -> io::Result<()> {
-        let (process, inventory) = Process::start(self.number, binary, &mut self.estate)?;
-        let inventory = toml::to_string(&inventory).map_err(io::Error::other)?;
+        let mut outfit = self.estate.outfit();
+        let (link, end) = Link::pair()?;
+        let (inside, outside) = Link::pair()?;
+        let kit = Kit {
+            number: self.number,
+            config: config.clone(),
+            anvil_pid: self.helper.pid(),
+            link: outfit.put(end.as_fd())?,
+            door: [outfit.put(inside.as_fd())?, outfit.put(outside.as_fd())?],
+            listeners: sockets.pass(&mut outfit)?,
+            estate: self.estate.pass(&mut outfit)?,
+        };
+        let process = Process::start(self.number, binary, kit.pack()?, outfit, link)?;
+        self.process = Some(process);
         self.pause.started();
-        let link = &self.process.insert(process).link;
-        link.send(Word::Config, &share(config, self.number)?, None)?;
-        link.send(Word::Estate, &inventory, None)?;
-        link.send(Word::AnvilPid, &self.helper.pid().to_string(), None)?;
-        for (word, listener) in sockets.listeners() {
-            link.send(word, "", Some(listener))?;
-        }
-        link.send(Word::Go, "", None)
+        Ok(())
     }
 
     /// Takes note of what it has said and of its end, and starts it again when it is time.
@@ -82,6 +91,12 @@ impl EngineKeeper {
         let number = self.number;
         if let Some(status) = self.ended() {
             self.outage.begin(status, self.estate.lasts(), self.pause.ended());
+        }
+        if let Some(process) = &self.process
+            && process.ignores_us()
+        {
+            tracing::error!(event = "engine_silent", "engine {number} does not answer: killed");
+            process.signal(Signal::SIGKILL);
         }
         if self.process.is_none() && self.pause.is_over() {
             match self.launch(config, sockets, binary) {
@@ -91,7 +106,6 @@ impl EngineKeeper {
                     "engine {number} was started again"
                 ),
                 Err(error) => {
-                    // A child that was made and not told enough ends by itself.
                     tracing::error!("engine {number} cannot be started: {error}");
                     self.pause.ended();
                 }
@@ -101,6 +115,7 @@ impl EngineKeeper {
 
     /// It serves: nothing is needed of those before it.
     fn served(&mut self) {
+        self.has_clients = true;
         self.outage.end();
         if self.estate.serves() {
             // What the dead had armed is cleared away some time from now, and until then its
@@ -117,11 +132,8 @@ impl EngineKeeper {
 
     /// Gives it its listener again, when it is time.
     pub fn look_at_listener(&mut self, sockets: &Sockets) {
-        if self.relisten.take_if(|at| *at <= Instant::now()).is_some()
-            && let Some((word, listener)) = sockets.listeners().next()
-        {
-            assert_eq!(word, Word::Hibernate, "it comes first");
-            self.relisten(word, listener);
+        if self.relisten.take_if(|at| *at <= Instant::now()).is_some() {
+            self.relisten(Word::Hibernate, sockets.hibernate());
         }
     }
 
@@ -150,10 +162,9 @@ impl EngineKeeper {
         self.process.as_ref().is_some_and(Process::answers)
     }
 
-    /// Its end before it ever served.
-    pub fn failure(&mut self) -> Option<ExitStatus> {
-        let unready = self.process.as_ref().is_some_and(|process| process.heard.is_none());
-        if unready { self.ended() } else { None }
+    /// Its end before it ever served, so that nobody has lost anything by it.
+    pub fn failure(&mut self) -> Option<End> {
+        if self.has_clients { None } else { self.ended() }
     }
 
     /// Gives it a socket that was bound anew.
@@ -190,7 +201,7 @@ impl EngineKeeper {
     }
 
     /// How its process has ended, once.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn ended(&mut self) -> Option<End> {
         let status = self.process.as_mut()?.ended()?;
         // Its last words.
         self.hear();
@@ -216,7 +227,7 @@ impl EngineKeeper {
     }
 
     /// How a process of this program has ended before it served.
-    pub fn stumbled(&self, serial: u32) -> Option<ExitStatus> {
+    pub fn stumbled(&self, serial: u32) -> Option<End> {
         self.stumbled.filter(|(of, _)| *of == serial).map(|(_, status)| status)
     }
 
@@ -232,6 +243,11 @@ impl EngineKeeper {
     /// Clients that it may have.
     pub fn slots_max(&self) -> u32 {
         self.estate.limits().slots_max
+    }
+
+    /// True exactly when another keeper has started what runs.
+    pub fn is_found(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::is_found)
     }
 
     pub fn is_running(&self) -> bool {

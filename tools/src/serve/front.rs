@@ -7,9 +7,9 @@ mod listen;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use torpor_engine::sys::inherited;
 
 use super::ServeOptions;
-use super::given::Given;
-use super::offspring::Offspring;
+use super::charge::{self, Charge, End};
+use super::given::{Given, GivenUnix};
+use super::notify::Stored;
 use super::orphans;
 use super::pause::Pause;
 use crate::config::Config;
@@ -29,7 +30,7 @@ use crate::luggage::Luggage;
 use crate::socket::{Mark, Place, uid_of};
 use listen::{BACKLOG, listen_at, make_folder};
 
-/// The front of this process. Dropping it ends it and its workers.
+/// The front of this process. Dropping it ends it and its workers, unless it was taken over.
 pub struct FrontKeeper {
     clients: OwnedFd,
     address: SocketAddr,
@@ -38,7 +39,7 @@ pub struct FrontKeeper {
     mark: Mark,
     options: ServeOptions,
     user: Option<User>,
-    child: Option<Offspring>,
+    process: Option<Charge>,
     /// True exactly when it was told to make room for another.
     is_retired: bool,
     pause: Pause,
@@ -52,11 +53,12 @@ pub struct Note {
     master: RawFd,
     place: Place,
     mark: Mark,
-    child: Option<u32>,
+    process: Option<charge::Note>,
 }
 
 impl FrontKeeper {
-    /// Binds the sockets and makes `base_dir`. `None`: the configuration has no front.
+    /// Binds the sockets, unless they are given, and makes `base_dir`. `None`: the configuration
+    /// has no front. `living` has outlived its keeper and is taken over.
     ///
     /// # Errors
     /// Names what is missing or cannot be bound; the users file is read to see that it can be.
@@ -64,6 +66,7 @@ impl FrontKeeper {
         options: &ServeOptions,
         config: &Config,
         given: &mut Given,
+        living: Option<Charge>,
     ) -> io::Result<Option<Self>> {
         let Some((maildir, users)) = config.front.maildir.as_ref().zip(config.front.users.as_ref())
         else {
@@ -77,7 +80,10 @@ impl FrontKeeper {
         let user = user_of(config)?;
         make_folder(&config.base_dir, user.as_ref())?;
         let (clients, address) = match given.take_tcp(config.front.listen) {
-            Some(listener) => (OwnedFd::from(listener), config.front.listen),
+            Some(listener) => {
+                let address = listener.local_addr()?;
+                (OwnedFd::from(listener), address)
+            }
             None => listen_at(config.front.listen)?,
         };
         let place = Place {
@@ -87,12 +93,17 @@ impl FrontKeeper {
             group: None,
             backlog: BACKLOG as u32,
         };
-        let (master, mark) = place.bind()?;
+        let mut bound = given.take_unix(&place.path)?.into_iter();
+        let bound = bound.find(|GivenUnix { listener, .. }| place.leads_to(listener));
+        let (master, mark) = match bound {
+            Some(GivenUnix { listener, .. }) => (OwnedFd::from(listener), place.mark()?),
+            None => place.bind()?,
+        };
         // Workers whose front has died become our children, so that none is forgotten.
         set_child_subreaper(true)?;
         let options = options.clone();
         let pause = Pause::new(PAUSE_MIN, PAUSE_MAX);
-        let (child, is_retired) = (None, false);
+        let is_retired = false;
         Ok(Some(Self {
             clients,
             address,
@@ -101,7 +112,7 @@ impl FrontKeeper {
             mark,
             options,
             user,
-            child,
+            process: living,
             is_retired,
             pause,
         }))
@@ -115,7 +126,7 @@ impl FrontKeeper {
             master: luggage.pack(&self.master),
             place: self.place.clone(),
             mark: self.mark,
-            child: self.child.as_ref().map(Offspring::pid),
+            process: self.process.as_ref().map(|process| process.note(luggage)),
         }
     }
 
@@ -124,11 +135,22 @@ impl FrontKeeper {
     /// # Errors
     /// A descriptor is not open.
     pub fn unpack(note: Note, options: &ServeOptions, user: Option<User>) -> io::Result<Self> {
-        let Note { clients, address, master, place, mark, child } = note;
+        let Note { clients, address, master, place, mark, process } = note;
         let (clients, master) = (inherited(clients)?, inherited(master)?);
-        let (options, child) = (options.clone(), child.map(Offspring::of));
+        let (options, process) = (options.clone(), process.map(Charge::unpack).transpose()?);
         let (is_retired, pause) = (false, Pause::new(PAUSE_MIN, PAUSE_MAX));
-        Ok(Self { clients, address, master, place, mark, options, user, child, is_retired, pause })
+        Ok(Self {
+            clients,
+            address,
+            master,
+            place,
+            mark,
+            options,
+            user,
+            process,
+            is_retired,
+            pause,
+        })
     }
 
     /// Where mail clients connect.
@@ -136,11 +158,19 @@ impl FrontKeeper {
         self.address
     }
 
-    /// Starts it. Must be called by a thread that lives as long as the front shall.
+    /// The sockets, which are nobody's if we do not keep them, with their names for systemd.
+    pub fn own(&self) -> [(Stored, BorrowedFd<'_>); 2] {
+        [(Stored::Clients, self.clients.as_fd()), (Stored::Master, self.master.as_fd())]
+    }
+
+    /// Starts it, unless it was taken over.
     ///
     /// # Errors
     /// No process could be made.
     pub fn start(&mut self) -> io::Result<()> {
+        if self.process.is_some() {
+            return Ok(());
+        }
         let again = |socket: &OwnedFd| socket.as_fd().try_clone_to_owned().map(Stdio::from);
         let mut command = Command::new("/proc/self/exe");
         command.arg0("torpor").arg(SUBCOMMAND).args(self.options.arguments());
@@ -154,7 +184,7 @@ impl FrontKeeper {
             // Root's supplementary groups go along with its uid.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        self.child = Some(Offspring::spawn(&mut command)?);
+        self.process = Some(Charge::spawn(&mut command)?);
         self.pause.started();
         Ok(())
     }
@@ -172,7 +202,7 @@ impl FrontKeeper {
             }
             self.pause.ended();
         }
-        if self.child.is_none() && self.pause.is_over() {
+        if self.process.is_none() && self.pause.is_over() {
             match self.start() {
                 Ok(()) => tracing::info!(event = "front_started", "the front was started again"),
                 Err(error) => tracing::error!("the front cannot be started: {error}"),
@@ -182,7 +212,7 @@ impl FrontKeeper {
 
     /// Lets it end when nobody is about to log in, and starts another one then. Its workers stay.
     pub fn retire(&mut self) {
-        self.is_retired = self.child.is_some();
+        self.is_retired = self.process.is_some();
         self.signal(Signal::SIGUSR1);
     }
 
@@ -203,38 +233,43 @@ impl FrontKeeper {
         let until = Instant::now() + END_WITHIN;
         loop {
             orphans::reap(&self.ours(others));
-            let ended = self.child.is_none() || self.ended().is_some();
+            let ended = self.process.is_none() || self.ended().is_some();
             if ended && orphans::list(&self.ours(others)).is_empty() || Instant::now() > until {
                 break;
             }
             std::thread::sleep(LOOK);
         }
+        self.signal(Signal::SIGKILL);
         orphans::signal(&self.ours(others), Signal::SIGKILL);
     }
 
-    fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.ended()?;
-        self.child = None;
+    fn ended(&mut self) -> Option<End> {
+        let status = self.process.as_mut()?.ended()?;
+        self.process = None;
         Some(status)
     }
 
     fn ours(&self, others: &[u32]) -> Vec<u32> {
-        others.iter().copied().chain(self.child.iter().map(Offspring::pid)).collect()
+        others.iter().copied().chain(self.process.iter().map(Charge::pid)).collect()
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(child) = &self.child {
-            child.signal(signal);
+        if let Some(process) = &self.process {
+            process.signal(signal);
         }
     }
 }
 
 impl Drop for FrontKeeper {
     fn drop(&mut self) {
-        self.place.remove(self.mark);
-        if let Some(mut child) = self.child.take() {
+        match self.process.take() {
+            Some(Charge::Found { .. }) => {}
             // It is a front that did not end when it was told to, or nobody has told it.
-            child.kill();
+            Some(Charge::Child(mut child)) => {
+                self.place.remove(self.mark);
+                child.kill();
+            }
+            None => self.place.remove(self.mark),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::binary::{self, Binary};
 use super::{engine, front, sockets, upgrade};
 use crate::config::Config;
-use crate::engine::read_config;
 use crate::luggage::Luggage;
 
 /// What the next image finds.
@@ -87,7 +87,7 @@ impl Household {
     /// # Errors
     /// This program cannot use it.
     pub fn config(&self) -> io::Result<Config> {
-        read_config(&self.config)
+        Config::parse(Path::new("household"), &self.config).map_err(io::Error::other)
     }
 
     /// Lends it, with `luggage`, to a child, and says by which number that knows it.

@@ -48,6 +48,8 @@ impl Keeper<'_> {
                 if let Some(status) = engine.failure() {
                     return Err(io::Error::other(format!("an engine has not started: {status}")));
                 }
+                // One that was taken over may be killed, too.
+                engine.look(&self.config, &self.sockets, &self.binary);
             }
         }
         Ok(true)
@@ -79,9 +81,10 @@ impl Keeper<'_> {
 
     /// Once a second: what nobody tells us of.
     fn look(&mut self) {
-        let engines = &self.engines;
-        self.sockets.look(|word, listener| {
+        let (engines, notifier) = (&self.engines, &self.notifier);
+        self.sockets.look(|word, name, listener| {
             engines.iter().for_each(|engine| engine.relisten(word, listener));
+            notifier.keep(name, listener);
         });
         self.engines.iter_mut().for_each(EngineKeeper::look_at_helper);
         self.look_at_front();
@@ -110,18 +113,33 @@ impl Keeper<'_> {
     /// The configuration cannot be used; nothing changes.
     pub fn reload(&mut self) -> Result<(), ConfigError> {
         let new = self.options.load()?;
-        self.logger.set_level(new.log.level);
-        self.config.take_reloadable(&new);
-        self.engines.iter().for_each(|engine| engine.reload(&new));
+        self.take_up(&new);
         if let Some(front) = &self.front {
             front.reload();
         }
         Ok(())
     }
 
+    /// Names what needs a restart, and lets the engines have the rest.
+    pub fn take_up(&mut self, new: &Config) {
+        self.logger.set_level(new.log.level);
+        for part in self.config.needs_restart(new) {
+            tracing::warn!("reload: a change in {part} takes effect at the next start");
+        }
+        self.config.take_reloadable(new);
+        self.engines.iter().for_each(|engine| engine.reload(&self.config));
+    }
+
+    /// Lets systemd keep the sockets, so that their queues outlive all of us.
+    pub fn store(&self) {
+        let front = self.front.iter().flat_map(FrontKeeper::own);
+        self.sockets.own().chain(front).for_each(|(name, socket)| self.notifier.keep(name, socket));
+    }
+
     /// BYE to everybody. A second signal ends at once.
     fn stop(mut self) -> io::Result<()> {
         self.notifier.stopping();
+        self.notifier.forget_all();
         // Who waits for an upgrade sees the end of it.
         self.upgrade = None;
         tracing::info!(event = "stopping", "stopping: BYE to every sleeper");
@@ -135,12 +153,14 @@ impl Keeper<'_> {
         while self.engines.iter().any(EngineKeeper::is_running) {
             if self.wait()? == Some(Asked::Stop) {
                 tracing::warn!("second signal: ending at once, sleepers are closed without BYE");
-                self.kill_engines();
+                self.engines.iter().for_each(|engine| engine.signal(Signal::SIGKILL));
+                self.sockets.leave();
                 return Ok(());
             }
             let ended = self.engines.iter_mut().filter_map(EngineKeeper::ended);
-            broken = ended.filter(|status| !status.success()).last().or(broken);
+            broken = ended.filter(|end| !end.is_orderly()).last().or(broken);
         }
+        self.sockets.leave();
         if let Some(front) = self.front.take() {
             front.join(&self.others());
         }
@@ -153,9 +173,14 @@ impl Keeper<'_> {
         }
     }
 
-    /// When a start has failed, or nobody wants to wait.
-    pub fn kill_engines(&self) {
-        self.engines.iter().for_each(|engine| engine.signal(Signal::SIGKILL));
+    /// A start has failed. Engines that were taken over go on as before, and keep their sockets.
+    pub fn give_up(&self) {
+        let (found, ours): (Vec<_>, Vec<_>) =
+            self.engines.iter().partition(|engine| engine.is_found());
+        ours.iter().for_each(|engine| engine.signal(Signal::SIGKILL));
+        if found.is_empty() {
+            self.sockets.leave();
+        }
     }
 
     fn wait(&self) -> io::Result<Option<Asked>> {

@@ -1,7 +1,8 @@
 //! The time between an engine's death and its heir's first service, and what is said of it.
 
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+
+use super::charge::End;
 
 /// Of the engine of one number.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Outage {
 
     /// A process has ended; unless that was planned, nobody has told it to. `held`: its clients
     /// live on; `pause`: until the next one is started.
-    pub fn begin(&mut self, status: ExitStatus, held: bool, pause: Duration) {
+    pub fn begin(&mut self, status: End, held: bool, pause: Duration) {
         let (number, pause) = (self.number, pause.as_secs_f64());
         self.since.get_or_insert_with(Instant::now);
         if std::mem::take(&mut self.is_planned) {

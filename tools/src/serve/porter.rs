@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 use torpor_engine::sys::inherited;
 
-use super::given::Given;
+use super::given::{Given, GivenUnix};
 use crate::config::Config;
 use crate::luggage::Luggage;
 use crate::socket::{Finding, Mark, Place, gid_of, uid_of};
@@ -32,14 +32,17 @@ pub struct Note {
 }
 
 impl Porter {
-    /// Takes the socket that systemd has bound to this path, or binds it.
+    /// Takes the socket that systemd or a keeper before us has bound to this path, or binds it.
     ///
     /// # Errors
     /// Names the path; one that another program listens on is left alone.
     pub fn open(place: Place, given: &mut Given) -> io::Result<Self> {
-        if let Some(listener) = given.take_unix(&place.path)? {
-            let mark = place.mark()?;
-            return Ok(Self { place, mark, listener, is_given: true, complained: false });
+        for GivenUnix { listener, is_ours } in given.take_unix(&place.path)? {
+            if !is_ours || place.leads_to(&listener) {
+                let (mark, listener) = (place.mark()?, listener.into());
+                let (is_given, complained) = (!is_ours, false);
+                return Ok(Self { place, mark, listener, is_given, complained });
+            }
         }
         let (listener, mark) = place.bind().map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => io::Error::new(error.kind(), format!("{error}: {HINT}")),
@@ -68,6 +71,11 @@ impl Porter {
     /// The socket as it was last made.
     pub fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+
+    /// The same if no unit of systemd has bound it.
+    pub fn own(&self) -> Option<BorrowedFd<'_>> {
+        (!self.is_given).then(|| self.listener.as_fd())
     }
 
     /// Looks at the path; to be called once a second. `true`: there is another listener now.

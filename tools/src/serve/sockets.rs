@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use torpor_engine::sys::inherited;
 
 use super::given::Given;
+use super::notify::Stored;
 use super::porter::{self, Porter, hibernate_place};
 use crate::config::{Config, keeper_path};
+use crate::kit::Listeners;
 use crate::link::Word;
 use crate::luggage::Luggage;
+use crate::outfit::Outfit;
 use crate::socket::Place;
 use crate::{control, metrics};
 
@@ -34,7 +37,7 @@ pub struct Note {
 }
 
 impl Sockets {
-    /// Those that systemd has bound are used, the others are bound.
+    /// Those that are given are used, the others are bound.
     ///
     /// # Errors
     /// One cannot be bound.
@@ -76,13 +79,26 @@ impl Sockets {
         Ok(Self { hibernate, control, metrics, petitions: Porter::unpack(petitions)? })
     }
 
-    /// Each with the word under which an engine gets it.
-    pub fn listeners(&self) -> impl Iterator<Item = (Word, BorrowedFd<'_>)> {
-        let unix = [
-            (Word::Hibernate, self.hibernate.listener()),
-            (Word::Control, self.control.listener()),
-        ];
-        unix.into_iter().chain(self.metrics.iter().map(|it| (Word::Metrics, it.as_fd())))
+    /// Passes them on to an engine that is about to be started.
+    pub fn pass(&self, outfit: &mut Outfit) -> io::Result<Listeners> {
+        let metrics = self.metrics.as_ref().map(|socket| outfit.put(socket.as_fd()));
+        Ok(Listeners {
+            hibernate: outfit.put(self.hibernate.listener())?,
+            control: outfit.put(self.control.listener())?,
+            metrics: metrics.transpose()?,
+        })
+    }
+
+    /// The hibernate socket as it was last made.
+    pub fn hibernate(&self) -> BorrowedFd<'_> {
+        self.hibernate.listener()
+    }
+
+    /// Those that are nobody's if we do not keep them, with their names for systemd.
+    pub fn own(&self) -> impl Iterator<Item = (Stored, BorrowedFd<'_>)> {
+        let unix = [(Stored::Hibernate, &self.hibernate), (Stored::Control, &self.control)];
+        let unix = unix.into_iter().filter_map(|(name, porter)| Some((name, porter.own()?)));
+        unix.chain(self.metrics.iter().map(|socket| (Stored::Metrics, socket.as_fd())))
     }
 
     /// Where operators ask the keeper itself.
@@ -91,11 +107,14 @@ impl Sockets {
     }
 
     /// Looks at the paths, and tells of each that was bound anew.
-    pub fn look(&mut self, mut tell: impl FnMut(Word, BorrowedFd<'_>)) {
-        let unix = [(Word::Hibernate, &mut self.hibernate), (Word::Control, &mut self.control)];
-        for (word, porter) in unix {
+    pub fn look(&mut self, mut tell: impl FnMut(Word, Stored, BorrowedFd<'_>)) {
+        let unix = [
+            (Word::Hibernate, Stored::Hibernate, &mut self.hibernate),
+            (Word::Control, Stored::Control, &mut self.control),
+        ];
+        for (word, name, porter) in unix {
             if porter.look() {
-                tell(word, porter.listener());
+                tell(word, name, porter.listener());
             }
         }
         self.petitions.look();
@@ -105,10 +124,9 @@ impl Sockets {
     pub fn leave_hibernate(&self) {
         self.hibernate.leave();
     }
-}
 
-impl Drop for Sockets {
-    fn drop(&mut self) {
+    /// Nobody serves any more.
+    pub fn leave(&self) {
         self.hibernate.leave();
         self.control.leave();
         self.petitions.leave();

@@ -4,6 +4,7 @@ mod crash;
 mod dense;
 mod engines;
 mod front;
+mod keeper;
 mod kills;
 mod own;
 mod parts;
@@ -89,13 +90,23 @@ fn a_socket_that_was_removed_is_made_again() {
 
 #[test]
 fn another_listener_is_left_alone() {
+    let refused = |torpor: &Torpor| {
+        let output = torpor.again();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
     let torpor = Torpor::start("");
-    let output = torpor.again();
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = refused(&torpor);
+    assert!(text.contains("another torpor serves it already, and its keeper lives"), "{text}");
+    let _ann = torpor.hibernate("ann", "s1");
+    torpor.signal(Signal::SIGTERM);
+    assert!(torpor.wait().success());
+    let path = torpor.dir().join("imap-hibernate");
+    let _dovecot = UnixListener::bind(&path).expect("nobody is there");
+    let text = refused(&torpor);
     assert!(text.contains("another program is there"), "{text}");
     assert!(text.contains("mode = 0"), "it names the fix: {text}");
-    let _ann = torpor.hibernate("ann", "s1");
+    assert!(path.exists(), "it is left alone");
 }
 
 #[test]

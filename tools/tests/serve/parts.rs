@@ -40,12 +40,58 @@ impl Torpor {
         let log = std::fs::File::create(dir.path().join("log")).expect("a log");
         std::fs::write(dir.path().join("toml"), config).expect("a configuration");
         let mut command = command(dir.path());
-        command.stdin(Stdio::null()).stderr(log);
+        command.stdin(Stdio::null()).stderr(log).env(MARK, dir.path());
         change(&mut command);
         let child = RefCell::new(command.spawn().expect("torpor starts"));
         let torpor = Self { child, dir };
         eventually("torpor listens", || torpor.try_json(&["stats"]).is_some());
         torpor
+    }
+
+    /// Waits for the keeper's end, however it came, and starts another.
+    pub fn succeed(&self) {
+        self.succeed_with(|_| {});
+    }
+
+    /// The same with changes to the command.
+    pub fn succeed_with(&self, change: impl FnOnce(&mut Command)) {
+        self.start_again_with(change);
+        self.is_known_within(PATIENCE);
+    }
+
+    /// The same, without waiting until it serves.
+    pub fn start_again(&self) {
+        self.start_again_with(|_| {});
+    }
+
+    fn start_again_with(&self, change: impl FnOnce(&mut Command)) {
+        self.wait();
+        let log = std::fs::OpenOptions::new().append(true).open(self.dir.path().join("log"));
+        let mut command = command(self.dir.path());
+        command.stdin(Stdio::null()).stderr(log.expect("the log")).env(MARK, self.dir.path());
+        change(&mut command);
+        *self.child.borrow_mut() = command.spawn().expect("torpor starts");
+    }
+
+    /// Waits until the engines say that this keeper is theirs.
+    pub fn is_known_within(&self, time: Duration) {
+        eventually_within(time, "the new keeper is known", || {
+            self.try_json(&["stats"]).is_some_and(|stats| stats["pid"] == self.pid())
+        });
+    }
+
+    /// How many processes there are, keeper, engines and all.
+    pub fn processes(&self) -> usize {
+        marked(self.dir.path()).len()
+    }
+
+    /// Engines but for this one.
+    pub fn heirs(&self, engine: u32) -> usize {
+        let is_engine = |pid: &i32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            *pid != engine as i32 && words.split(|byte| *byte == 0).nth(1) == Some(b"engine")
+        };
+        marked(self.dir.path()).iter().filter(|pid| is_engine(pid)).count()
     }
 
     /// The folder that is Dovecot's base_dir.
@@ -187,14 +233,12 @@ impl Torpor {
 impl Drop for Torpor {
     fn drop(&mut self) {
         let child = self.child.get_mut();
-        let path = format!("/proc/{0}/task/{0}/children", child.id());
-        let engines = std::fs::read_to_string(path).unwrap_or_default();
         // It may have ended already.
         let _ = child.kill();
         let _ = child.wait();
-        // An engine goes on without its keeper.
-        for engine in engines.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = kill(Pid::from_raw(engine), Signal::SIGKILL);
+        // Engines, front and workers go on without their keeper.
+        for pid in marked(self.dir.path()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
         if std::thread::panicking() {
@@ -205,12 +249,31 @@ impl Drop for Torpor {
     }
 }
 
+/// Processes that descend from a torpor that was started with this mark.
+fn marked(dir: &Path) -> Vec<i32> {
+    let mark = format!("{MARK}={}", dir.display());
+    let entries = std::fs::read_dir("/proc").expect("procfs").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_one = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+    };
+    pids.filter(is_one).collect()
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const MARK: &str = "TORPOR_TEST_DIR";
+
 /// What every client's line holds and no log ever does.
 pub const TOKEN: &str = "780b320eb92e3f4bec381d10bb91d6728a988269";
 
 /// Looks again and again until it is so, for at most ten seconds.
-pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+pub fn eventually(what: &str, so: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, so);
+}
+
+fn eventually_within(time: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + time;
     while !so() {
         assert!(Instant::now() < until, "it never came to be that {what}");
         std::thread::sleep(Duration::from_millis(10));

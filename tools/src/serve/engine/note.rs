@@ -39,6 +39,7 @@ impl EngineKeeper {
         let estate = Estate::unpack(note.estate)?;
         let process = note.process.as_ref().map(Process::unpack).transpose()?;
         let mut engine = Self::new(note.number, Helper::of(note.helper), estate, process);
+        engine.has_clients = true;
         // It may have been due before.
         engine.relisten = Some(Instant::now() + CLEARED_AWAY);
         Ok(engine)

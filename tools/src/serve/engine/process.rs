@@ -1,9 +1,10 @@
 //! The process of an engine: what it was started from, and what it has said.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -11,84 +12,114 @@ use serde::{Deserialize, Serialize};
 use torpor_engine::sys::inherited;
 
 use crate::engine::SUBCOMMAND;
-use crate::estate::{Estate, Inventory};
+use crate::kit::{Claim, Kit};
 use crate::link::{Link, Message};
 use crate::luggage::Luggage;
+use crate::outfit::Outfit;
 use crate::serve::binary::Binary;
-use crate::serve::offspring::Offspring;
+use crate::serve::charge::{self, Charge, End};
 
 /// One that runs, or has ended and was not waited for.
 pub struct Process {
-    child: Offspring,
+    charge: Charge,
     pub link: Link,
+    /// Says that we are its keeper.
+    claim: Claim,
     /// Which program it is: see [`Binary::serial`].
     pub serial: u32,
     /// When it last said that its engine thread answers; none: it does not serve yet.
     pub heard: Option<Instant>,
-    /// True exactly when it was logged that it does not.
-    pub complained: bool,
+    /// Since when we know it.
+    since: Instant,
+    /// True exactly when it was logged that it does not answer.
+    complained: bool,
 }
 
 /// The same as the next image of its keeper reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    pid: u32,
+    charge: charge::Note,
     link: RawFd,
+    claim: RawFd,
     serial: u32,
     serves: bool,
 }
 
 impl Process {
-    /// Starts the engine of this number, with an estate, and nothing said to it yet.
+    /// Starts the engine of this number with its kit and what that names.
     ///
     /// # Errors
     /// No process could be made, or no descriptors are left.
     pub fn start(
         number: u32,
         binary: &Binary,
-        estate: &mut Estate,
-    ) -> io::Result<(Self, Inventory)> {
-        let (link, end) = Link::pair()?;
+        kit: File,
+        outfit: Outfit,
+        link: Link,
+    ) -> io::Result<Self> {
+        let claim = Kit::claim(&kit)?;
         let mut command = binary.command();
         command.args([SUBCOMMAND, &number.to_string()]);
-        command.stdin(Stdio::from(end)).stdout(Stdio::null());
+        command.stdin(Stdio::from(kit)).stdout(Stdio::null());
         // A Ctrl-C is for us alone, and what it means is said to the engine by us.
         command.process_group(0);
-        let inventory = estate.pass_to(&mut command)?;
-        let child = Offspring::spawn(&mut command)?;
-        let serial = binary.serial();
-        Ok((Self { child, link, serial, heard: None, complained: false }, inventory))
+        outfit.pass_to(&mut command)?;
+        let charge = Charge::spawn(&mut command)?;
+        Ok(Self::over(charge, link, claim, binary.serial()))
+    }
+
+    /// One that another keeper has started, of whatever program.
+    pub fn found(charge: Charge, link: Link, claim: Claim) -> Self {
+        Self::over(charge, link, claim, u32::MAX)
+    }
+
+    fn over(charge: Charge, link: Link, claim: Claim, serial: u32) -> Self {
+        let (heard, since, complained) = (None, Instant::now(), false);
+        Self { charge, link, claim, serial, heard, since, complained }
     }
 
     /// What the next image of this process finds, and takes along.
     pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> Note {
-        let Self { child, link, serial, heard, .. } = self;
-        let link = luggage.pack(link);
-        Note { pid: child.pid(), link, serial: *serial, serves: heard.is_some() }
+        let Self { charge, link, claim, serial, heard, .. } = self;
+        let (charge, link, claim) =
+            (charge.note(luggage), luggage.pack(link), luggage.pack(&**claim));
+        Note { charge, link, claim, serial: *serial, serves: heard.is_some() }
     }
 
     /// What the image before this one has noted.
     ///
     /// # Errors
-    /// The link is not open.
+    /// A descriptor is not open.
     pub fn unpack(note: &Note) -> io::Result<Self> {
-        let Note { pid, link, serial, serves } = *note;
-        let (child, link) = (Offspring::of(pid), Link::over(inherited(link)?));
-        let heard = serves.then(Instant::now);
-        Ok(Self { child, link, serial, heard, complained: false })
+        let Note { charge, link, claim, serial, serves } = *note;
+        let claim = Kit::keep_claim(inherited(claim)?.into())?;
+        let (charge, link) = (Charge::unpack(charge)?, Link::over(inherited(link)?));
+        let mut process = Self::over(charge, link, claim, serial);
+        process.heard = serves.then(Instant::now);
+        Ok(process)
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.pid()
+        self.charge.pid()
     }
 
     pub fn signal(&self, signal: Signal) {
-        self.child.signal(signal);
+        self.charge.signal(signal);
     }
 
-    /// See [`Offspring::ended`].
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.ended()
+    /// See [`Charge::ended`].
+    pub fn ended(&mut self) -> Option<End> {
+        self.charge.ended()
+    }
+
+    /// Another keeper has started it.
+    pub fn is_found(&self) -> bool {
+        !self.charge.is_child()
+    }
+
+    /// One that was found and has not answered since.
+    pub fn ignores_us(&self) -> bool {
+        self.is_found() && self.heard.is_none() && self.since.elapsed() > GREETING_MAX
     }
 
     /// What it has said, if it has said something.
@@ -121,3 +152,5 @@ impl AsFd for Process {
 
 /// Some beats of one a second.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// An heir of very many clients needs less than this to begin; whoever needs more hangs.
+const GREETING_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,203 @@
+//! The keeper is killed: engines serve on, a new keeper takes them over, and is as good as the old.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::parts::{Torpor, eventually, nightly};
+use crate::takers::Takers;
+
+/// A client that answers in its sleep, and counts what it has said.
+struct Sleeper {
+    number: usize,
+    peer: UnixStream,
+    said: usize,
+}
+
+impl Sleeper {
+    fn new(torpor: &Torpor, number: usize) -> Self {
+        let peer = torpor.try_hibernate(&format!("u{number}"), &format!("s{number}"));
+        let peer = peer.expect("taken");
+        peer.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        Self { number, peer, said: 0 }
+    }
+
+    /// Ends its IDLE and begins the next; the answer is waited for later.
+    fn say(&mut self) {
+        self.said += 1;
+        let text = format!("DONE\r\nc{}x{} IDLE\r\n", self.number, self.said);
+        self.peer.write_all(text.as_bytes()).expect("somebody holds the other end");
+    }
+
+    /// Hears the answer to what it said last, and nothing else before.
+    fn hears(&mut self) {
+        let tag = match self.said {
+            1 => "a1".to_owned(),
+            said => format!("c{}x{}", self.number, said - 1),
+        };
+        self.reads(&format!("{tag} OK Idle completed.\r\n+ idling\r\n"));
+    }
+
+    fn reads(&mut self, text: &str) {
+        let mut heard = vec![0; text.len()];
+        let result = self.peer.read_exact(&mut heard);
+        let heard = String::from_utf8_lossy(&heard).into_owned();
+        assert!(result.is_ok() && heard == text, "client {}: {result:?}, {heard:?}", self.number);
+    }
+
+    /// Wakes, and its worker takes it.
+    fn wakes(&mut self) {
+        self.peer.write_all(b"DONE\r\n").expect("somebody holds the other end");
+        self.reads(&format!("taken u{}\r\n", self.number));
+    }
+}
+
+/// Keeper and engines are killed in turns while all talk.
+fn killed_in_turns(count: usize, rounds: usize) {
+    let config = format!("engines = {count}\n[sleep]\ndozers_max = 10\ndoze_secs = 1\n");
+    let torpor = Torpor::start(&config);
+    let takers = Takers::listen(&torpor.dir().join("imap-master"));
+    let mut sleepers: Vec<Sleeper> = (0..30).map(|number| Sleeper::new(&torpor, number)).collect();
+    let all = || {
+        eventually("all engines answer", || torpor.engine_pids().len() == count);
+        torpor.engine_pids()
+    };
+    for round in 0..rounds {
+        let engines = all();
+        sleepers.iter_mut().step_by(2).for_each(Sleeper::say);
+        torpor.signal(Signal::SIGKILL);
+        sleepers.iter_mut().skip(1).step_by(2).for_each(Sleeper::say);
+        sleepers.iter_mut().for_each(Sleeper::hears);
+        let number = sleepers.len();
+        sleepers.push(Sleeper::new(&torpor, number));
+        torpor.succeed();
+        assert_eq!(all(), engines, "they have noticed nothing");
+        sleepers.iter_mut().for_each(Sleeper::say);
+        let victim = engines[round % engines.len()];
+        torpor.signal_pid(&victim.to_string(), Signal::SIGKILL);
+        sleepers.iter_mut().for_each(Sleeper::hears);
+        eventually("its heir serves", || {
+            let now = torpor.engine_pids();
+            now.len() == engines.len() && !now.contains(&victim)
+        });
+    }
+    let stats = torpor.json(&["stats"]);
+    assert_eq!(stats["counters"]["asleep"], sleepers.len(), "{}", torpor.log());
+    assert_eq!(torpor.json(&["who"])["count"], sleepers.len());
+    assert_eq!(stats["counters"]["lost"], 0);
+    sleepers.iter_mut().for_each(Sleeper::wakes);
+    eventually("all are awake", || torpor.json(&["stats"])["counters"]["asleep"] == 0);
+    assert_eq!(takers.taken(), sleepers.len(), "each woke once");
+    assert!(!torpor.log().contains("panicked"), "{}", torpor.log());
+    torpor.signal(Signal::SIGTERM);
+    assert!(torpor.wait().success(), "{}", torpor.log());
+    let left = std::fs::read_dir(torpor.dir()).expect("base_dir").count();
+    assert_eq!(left, 1, "only the workers' socket is left");
+}
+
+#[test]
+fn a_killed_keeper_is_followed_by_another_and_nobody_is_lost() {
+    killed_in_turns(1, if nightly() { 100 } else { 10 });
+}
+
+#[test]
+fn a_killed_keeper_of_two_engines_is_followed_by_another() {
+    killed_in_turns(2, if nightly() { 100 } else { 4 });
+}
+
+#[test]
+fn a_new_keeper_is_as_good_as_the_old() {
+    let torpor = Torpor::start("[wake]\nworkers_max = 9\n");
+    let mut ann = Sleeper::new(&torpor, 1);
+    torpor.signal(Signal::SIGKILL);
+    torpor.logged("the keeper has gone", "goes on serving alone");
+    torpor.succeed();
+    let text = String::from_utf8(torpor.again().stderr).expect("text");
+    assert!(text.contains("its keeper lives"), "there is one: {text}");
+    // What it is told it passes on, and it makes paths again.
+    torpor.configure("[hibernate]\nallowed_uids = [4242]\n[sleep]\nslots_max = 5\n");
+    torpor.signal(Signal::SIGHUP);
+    torpor.logged("a change in [sleep]", "next start");
+    eventually("strangers are refused", || torpor.try_hibernate("eve", "s").is_err());
+    torpor.configure("");
+    torpor.signal(Signal::SIGHUP);
+    eventually("they are not", || torpor.try_hibernate("eve", "s").is_ok());
+    std::fs::remove_file(torpor.dir().join("imap-hibernate")).expect("it was there");
+    torpor.logged("imap-hibernate had gone and was", "made again");
+    let mut bob = Sleeper::new(&torpor, 2);
+    assert_eq!(torpor.json(&["kick", "u2"])["kicked"], 1);
+    bob.reads("* BYE User kicked.\r\n");
+    ann.say();
+    ann.hears();
+    // The one after it finds the socket that was made anew.
+    torpor.signal(Signal::SIGKILL);
+    torpor.succeed();
+    let mut eve = Sleeper::new(&torpor, 3);
+    torpor.signal(Signal::SIGTERM);
+    ann.reads("* BYE Server shutting down.\r\n");
+    eve.reads("* BYE Server shutting down.\r\n");
+    assert!(torpor.wait().success(), "{}", torpor.log());
+}
+
+/// A hanging engine hears of no keeper; its heir does.
+#[test]
+fn an_engine_that_hangs_is_taken_over_and_followed_by_its_heir() {
+    let torpor = Torpor::start("");
+    let mut ann = Sleeper::new(&torpor, 1);
+    let engine = torpor.engine_pids()[0].to_string();
+    torpor.signal(Signal::SIGKILL);
+    torpor.wait();
+    // Afterwards: the kernel wakes a group that loses its last parent.
+    torpor.signal_pid(&engine, Signal::SIGSTOP);
+    torpor.start_again();
+    torpor.is_known_within(Duration::from_secs(30));
+    torpor.logged("engine 1 does not answer", "killed");
+    assert_ne!(torpor.engine_pids()[0].to_string(), engine);
+    ann.say();
+    ann.hears();
+}
+
+/// Whenever it is killed while it starts, the next one starts, and there is one torpor.
+#[test]
+fn a_keeper_that_is_killed_while_it_starts_is_in_nobodys_way() {
+    let torpor = Torpor::start("engines = 2\n");
+    torpor.signal(Signal::SIGTERM);
+    assert!(torpor.wait().success());
+    for wait_ms in (0..if nightly() { 200 } else { 20 }).map(|step| step * 5) {
+        torpor.start_again();
+        thread::sleep(Duration::from_millis(wait_ms));
+        torpor.signal(Signal::SIGKILL);
+        torpor.succeed();
+        eventually("both serve", || torpor.engine_pids().len() == 2);
+        let mut ann = Sleeper::new(&torpor, 1);
+        torpor.signal(Signal::SIGTERM);
+        ann.reads("* BYE Server shutting down.\r\n");
+        assert!(torpor.wait().success(), "{}", torpor.log());
+        assert_eq!(torpor.processes(), 0, "after {wait_ms} ms: {}", torpor.log());
+    }
+}
+
+/// The engine dies, and the keeper while the heir begins: from the moment in which there is a
+/// process of the heir's, it holds its clients itself.
+#[test]
+fn a_keeper_that_is_killed_after_its_engine_leaves_an_heir() {
+    for wait_ms in [8, 12, 20, 40] {
+        let torpor = Torpor::start("");
+        let mut ann = Sleeper::new(&torpor, 1);
+        let engine = torpor.engine_pids()[0];
+        torpor.signal_pid(&engine.to_string(), Signal::SIGKILL);
+        // The heir may be before its first line, or in the midst of its beginning.
+        eventually("there is an heir", || torpor.heirs(engine) > 0);
+        thread::sleep(Duration::from_millis(wait_ms - 8));
+        torpor.signal(Signal::SIGKILL);
+        torpor.succeed();
+        ann.say();
+        ann.hears();
+        let stats = torpor.json(&["stats"]);
+        assert_eq!(stats["counters"]["asleep"], 1, "{}", torpor.log());
+        assert_eq!(stats["counters"]["revived"], 1, "{}", torpor.log());
+    }
+}
