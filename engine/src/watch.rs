@@ -67,7 +67,8 @@ impl WatchEvent {
 }
 
 /// The events in a buffer as read(2) fills it, inotify(7). Names are skipped. Bytes that are no
-/// whole event come out as an overflow: better one wake too many than one too few.
+/// whole event, and numbers that no watch has, come out as an overflow: better one wake too many
+/// than one too few.
 pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = WatchEvent> {
     core::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -83,7 +84,7 @@ pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = WatchEvent> {
             return Some(OVERFLOW);
         }
         bytes = &rest[name_bytes..];
-        Some(WatchEvent { wd: header.wd, mask: header.mask })
+        Some(if header.wd < 0 { OVERFLOW } else { WatchEvent { wd: header.wd, mask: header.mask } })
     })
 }
 
@@ -133,6 +134,14 @@ mod tests {
         assert_eq!(read.iter().map(|event| event.wd).collect::<Vec<_>>(), [1, 2, -1]);
         let overflows: Vec<bool> = read.iter().map(|event| event.is_overflow()).collect();
         assert_eq!(overflows, [false, false, true]);
+    }
+
+    /// [`MARKS_LOST`] would wake nobody whose watch is on this instance.
+    #[test]
+    fn a_number_below_zero_is_an_overflow_of_this_instance() {
+        for wd in [-1, MARKS_LOST, i32::MIN] {
+            assert_eq!(events(&event(wd, 0x200, b"")).collect::<Vec<_>>(), [OVERFLOW]);
+        }
     }
 
     #[test]
