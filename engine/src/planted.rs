@@ -103,11 +103,16 @@ pub enum Bug {
     /// An heir believes in items of the epoll set that are ONESHOT: an event that the killed engine
     /// had fetched does not come again.
     ItemOneshot,
+    /// An heir goes on counting under the ring of the dead.
+    RingKept,
+    /// A new keeper believes that it holds an estate, and does not.
+    EstateForgotten,
 }
 
 impl Bug {
-    /// Those that show in any order of wakes, whatever counts as awake: all but
-    /// [`Bug::QueueInverted`], [`Bug::ExitForgotten`] and [`Bug::CRASH`].
+    /// Those that show in any order of wakes, whatever counts as awake, and without a keeper: all
+    /// but [`Bug::QueueInverted`], [`Bug::ExitForgotten`], [`Bug::EstateForgotten`] and
+    /// [`Bug::CRASH`].
     pub const ALL: [Self; 36] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
@@ -148,7 +153,7 @@ impl Bug {
     ];
 
     /// Those that show when an engine is killed and another takes over.
-    pub const CRASH: [Self; 10] = [
+    pub const CRASH: [Self; 11] = [
         Self::JournalForgotten,
         Self::SealForgotten,
         Self::LiveSlotFreed,
@@ -159,6 +164,7 @@ impl Bug {
         Self::ConnNotHeld,
         Self::TalkNotHeld,
         Self::ItemOneshot,
+        Self::RingKept,
     ];
 }
 

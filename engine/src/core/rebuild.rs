@@ -114,6 +114,7 @@ impl Core {
         }
         self.stages.dozing += u32::from(record.has(Flag::Recv));
         self.stages.sunk += u32::from(record.has(Flag::Item));
+        self.counters.notify_kept += u64::from(record.has(Flag::Notify));
         if !sending.contains(&slot) {
             record.clear(Flag::Send);
         }

@@ -15,6 +15,7 @@ use crate::watch::{Adopted, Adoption, WatchOrder};
 
 mod corners;
 mod crowds;
+mod heirs;
 mod modseq;
 mod offers;
 mod stages;
