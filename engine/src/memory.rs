@@ -45,6 +45,23 @@ impl Memory {
         Ok(Self { records: records?, sends: sends?, cold })
     }
 
+    /// All of it.
+    #[cfg(feature = "planted")]
+    pub fn maps(&mut self) -> [&mut Map; MEMORY_FDS] {
+        let Self { records, sends, cold: ColdMaps { blocks, shelf, models } } = self;
+        [records, sends, blocks, shelf, models]
+    }
+
+    /// Zeros again. To a simulator new memory for each run is dearer than the run.
+    #[cfg(feature = "planted")]
+    pub fn wiped(mut self) -> Self {
+        for map in self.maps() {
+            let written: Vec<_> = map.written().collect();
+            written.into_iter().for_each(|range| map[range].fill(0));
+        }
+        self
+    }
+
     /// True exactly when no engine has ever used it.
     pub fn is_new(&self) -> bool {
         Image::is_new(&self.records)

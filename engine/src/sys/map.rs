@@ -3,6 +3,8 @@
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io;
+#[cfg(any(test, feature = "planted"))]
+use std::ops::Range;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,6 +13,8 @@ use std::path::Path;
 use memmap2::{MmapMut, MmapOptions};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+#[cfg(any(test, feature = "planted"))]
+use nix::unistd::{Whence, lseek};
 
 /// Zeroed bytes at a page's border. Pages that were never written cost address space only, and
 /// nothing is set aside for them (MAP_NORESERVE).
@@ -67,6 +71,18 @@ impl Map {
         Ok(Self { image, file })
     }
 
+    /// Where bytes are there, on disk or in memory. All else is zero.
+    #[cfg(any(test, feature = "planted"))]
+    pub fn written(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            // ENXIO: nothing is there from here on.
+            let from = lseek(&self.file, at, Whence::SeekData).ok()?;
+            at = lseek(&self.file, from, Whence::SeekHole).expect("the end is a hole");
+            Some(from as usize..at as usize)
+        })
+    }
+
     /// Bytes that are there, on disk or in memory.
     pub fn stored_bytes(&self) -> io::Result<u64> {
         use std::os::unix::fs::MetadataExt as _;
@@ -96,7 +112,10 @@ mod tests {
         let mut map = Map::memory("test", 1 << 30).expect("a memfd");
         assert_eq!((map.len(), map.stored_bytes().expect("its size")), (1 << 30, 0));
         map[4096] = 7;
-        assert_eq!(map.stored_bytes().expect("its size"), 4096);
+        map[(1 << 30) - 1] = 7;
+        assert_eq!(map.stored_bytes().expect("its size"), 2 * 4096);
+        let written: Vec<_> = map.written().collect();
+        assert_eq!(written, [4096..8192, (1 << 30) - 4096..1 << 30]);
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn sleep<'a>(pieces: impl Iterator<Item = &'a [u8]>) {
         request.line.tag_into(&mut name);
         assert_eq!((input, name), (kept, tag), "{answered} bytes were answered");
     }
-    lab.end();
+    lab.finish();
 }
 
 /// Cuts at either end that are judged; in the middle lies a tag, or what wakes anyway.

@@ -60,12 +60,16 @@ enum Place {
 thread_local! {
     /// Large and reused: what a step takes in and puts out.
     static SPARE: Cell<Option<(Inbox, Actions)>> = const { Cell::new(None) };
+    /// Of the last lab that was new and has finished.
+    static MEMORY: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 
 impl Lab {
     pub fn new() -> Self {
         let limits = Limits { slots_max: 2, ..limits() };
-        let lab = Self::start(Core::new(&limits, knobs(), 1));
+        let new = || Memory::new(&limits, None).expect("memory");
+        let memory = MEMORY.take().map_or_else(new, Memory::wiped);
+        let lab = Self::start(Core::with_memory(&limits, knobs(), 1, memory));
         Self { rounds: 4, ..lab }
     }
 
@@ -170,6 +174,11 @@ impl Lab {
         assert_eq!((left.cold_blocks_used, left.mailboxes, left.notify_kept), (0, 0, 0));
         SPARE.set(Some((self.inbox, self.out)));
         self.core.into_memory()
+    }
+
+    /// The same; a new lab goes on in its memory.
+    pub fn finish(self) {
+        MEMORY.set(Some(self.end()));
     }
 
     /// Every client says DONE and is given to a worker, with the words that `see` is shown.

@@ -2,10 +2,17 @@
 //! sleeper whose directory is named, or might have been, is owed a wake. The same bytes as what it
 //! says through marks: what is whole before them is seen, and they end.
 
+use std::cell::Cell;
+
 use torpor_engine::marks;
 use torpor_engine::watch::{MARKS_LOST, WatchEvent, events, is_marked};
 
 use super::lab::{Lab, WATCHED};
+
+thread_local! {
+    /// Its client sleeps on, for the next input.
+    static ASLEEP: Cell<Option<Lab>> = const { Cell::new(None) };
+}
 
 pub fn run(input: &[u8]) {
     let seen: Vec<WatchEvent> = events(input).collect();
@@ -14,13 +21,19 @@ pub fn run(input: &[u8]) {
     if input.is_empty() || input.len() > BUFFER_BYTES {
         return;
     }
-    let mut lab = Lab::new();
-    lab.hibernate();
+    let mut lab = ASLEEP.take().unwrap_or_else(|| {
+        let mut lab = Lab::new();
+        lab.hibernate();
+        lab
+    });
     lab.watch(input);
     lab.settle();
     let named = seen.iter().any(|event| event.is_overflow() || WATCHED.contains(&event.wd));
     assert_eq!(lab.wakes.len(), usize::from(named), "{seen:?}");
-    lab.end();
+    match named {
+        true => lab.finish(),
+        false => ASLEEP.set(Some(lab)),
+    }
 }
 
 /// Behind an event of one directory, as fanotify(7) has it.
@@ -35,7 +48,7 @@ fn marked(input: &[u8]) {
 }
 
 /// inotify(7) by offsets: four numbers in the machine's order, then a name of the fourth's length.
-/// What is torn is an overflow, the last event.
+/// What is torn is an overflow, the last event; so is a number below zero, wherever it stands.
 fn model(bytes: &[u8]) -> Vec<WatchEvent> {
     let (mut events, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
@@ -51,11 +64,8 @@ fn model(bytes: &[u8]) -> Vec<WatchEvent> {
             break;
         };
         at += 16 + name as usize;
-        if at > bytes.len() {
-            events.push(TORN);
-        } else {
-            events.push(WatchEvent { wd: wd.cast_signed(), mask });
-        }
+        let is_watch = at <= bytes.len() && wd.cast_signed() >= 0;
+        events.push(if is_watch { WatchEvent { wd: wd.cast_signed(), mask } } else { TORN });
     }
     events
 }

@@ -62,7 +62,7 @@ fn play(pieces: &[(u8, &[u8])]) -> (Vec<u8>, bool) {
     lab.recv_ends(Kind::ConnRecv, 0);
     lab.settle();
     let outcome = (lab.said.clone(), lab.hibernated() > 0);
-    lab.end();
+    lab.finish();
     outcome
 }
 

@@ -1,6 +1,7 @@
 //! An engine with a client in every state, killed; its memory, and where damage can fall.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use torpor_engine::core::Core;
@@ -8,7 +9,6 @@ use torpor_engine::limits::Knobs;
 use torpor_engine::memory::Memory;
 use torpor_engine::planted::kill_in;
 use torpor_engine::ring::PassedKind;
-use torpor_engine::sys::map::Map;
 use torpor_engine::token::Token;
 
 use super::super::lab::{Lab, SLOTS_MAX, VERSION, limits};
@@ -16,14 +16,13 @@ use super::came_with;
 
 /// See the module.
 pub struct Scene {
-    /// What each of its maps holds.
-    images: [Vec<u8>; 5],
+    /// What each of its maps holds, and where.
+    images: [Vec<(Range<usize>, Vec<u8>)>; 5],
     flying: Vec<Token>,
     /// What each client that is ours goes to a worker with, by slot.
     pub words: BTreeMap<u32, Vec<u8>>,
     /// Memory of an earlier run, to be used again.
     spare: Option<Memory>,
-    is_wild: bool,
 }
 
 impl Scene {
@@ -58,38 +57,33 @@ impl Scene {
         kill_in(0);
         let flying = lab.flying.clone();
         let mut memory = lab.into_memory();
-        let images = maps(&mut memory).map(|map| map.to_vec());
+        let images = memory
+            .maps()
+            .map(|map| map.written().map(|range| (range.clone(), map[range].to_vec())).collect());
         let (words, spare) = (BTreeMap::new(), Some(memory));
-        let mut scene = Self { images, flying, words, spare, is_wild: true };
+        let mut scene = Self { images, flying, words, spare };
         let mut lab = Lab::inherit(scene.set(), &[]).expect("ours");
         lab.wake_all(|slot, words| assert!(scene.words.insert(slot, came_with(words)).is_none()));
         assert_eq!(scene.words.len(), 7, "all but who was offered");
-        scene.keep(lab.end(), true);
+        scene.keep(lab.end());
         scene
     }
 
     /// The memory as it was when the engine was killed.
     pub fn set(&mut self) -> Memory {
-        let is_tame = self.spare.is_some() && !self.is_wild;
-        let mut memory =
-            self.spare.take().unwrap_or_else(|| Memory::new(&limits(), None).expect("memory"));
-        for (map, image) in maps(&mut memory).into_iter().zip(&self.images) {
-            let all = image.len();
-            // Of the shelf, the sizes of its pages lie right before the journal.
-            let tail = journal_at(all) - 4096;
-            let tame = [0..FRONT_BYTES.min(all), tail..all.min(tail + FRONT_BYTES)];
-            for range in if is_tame { tame } else { [0..all, all..all] } {
-                map[range.clone()].copy_from_slice(&image[range]);
+        let new = || Memory::new(&limits(), None).expect("memory");
+        let mut memory = self.spare.take().map_or_else(new, Memory::wiped);
+        for (map, image) in memory.maps().into_iter().zip(&self.images) {
+            for (range, bytes) in image {
+                map[range.clone()].copy_from_slice(bytes);
             }
-            let is_as_it_was = cfg!(fuzzing) || map[..] == image[..];
-            assert!(is_as_it_was, "an heir has written where none was expected");
         }
         memory
     }
 
-    /// For the next run. `is_wild`: an edit may have made the heir write anywhere.
-    pub fn keep(&mut self, memory: Memory, is_wild: bool) {
-        (self.spare, self.is_wild) = (Some(memory), is_wild);
+    /// For the next run.
+    pub fn keep(&mut self, memory: Memory) {
+        self.spare = Some(memory);
     }
 
     pub fn flying(&self, at: usize) -> Token {
@@ -126,7 +120,7 @@ impl Area {
 
     pub fn edit(self, memory: &mut Memory, at: usize, what: u8, value: u8) {
         let records = 64 * SLOTS_MAX as usize;
-        let maps = maps(memory);
+        let maps = memory.maps();
         let (map, from, bytes) = match self {
             Self::Records => (0, DATA_AT, records),
             Self::Seals => (0, DATA_AT + records, 4 * SLOTS_MAX as usize),
@@ -156,11 +150,6 @@ impl Area {
     }
 }
 
-fn maps(memory: &mut Memory) -> [&mut Map; 5] {
-    let Memory { records, sends, cold } = memory;
-    [records, sends, &mut cold.blocks, &mut cold.shelf, &mut cold.models]
-}
-
 /// As `Image::map_bytes` has it.
 fn journal_at(map_bytes: usize) -> usize {
     4096 + (map_bytes - 4096) / (64 + 80) * 64
@@ -175,8 +164,6 @@ fn line(number: u32) -> String {
     )
 }
 
-/// What an heir writes to of data and journal, unless it is misled.
-const FRONT_BYTES: usize = 160 << 10;
 const KEEPALIVE_SECS: u32 = 2;
 /// Behind the head and the words of an image.
 const DATA_AT: usize = 4096 + 64;
