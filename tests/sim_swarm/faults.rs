@@ -89,10 +89,18 @@ pub enum Fault {
     // The time.
     ClockJump,
     Stall,
+    // Our own end.
+    Crash,
+    CrashAgain,
+    KeeperKilled,
+    /// Engine and keeper within one moment: all is lost.
+    BothKilled,
+    Upgrade,
+    UpgradeFails,
 }
 
 impl Fault {
-    pub const COUNT: usize = Self::Stall as usize + 1;
+    pub const COUNT: usize = Self::UpgradeFails as usize + 1;
 
     pub fn bit(self) -> u128 {
         1 << self as u32
@@ -276,5 +284,11 @@ const ALL: [Fault; Fault::COUNT] = {
         MasterOutage,
         ClockJump,
         Stall,
+        Crash,
+        CrashAgain,
+        KeeperKilled,
+        BothKilled,
+        Upgrade,
+        UpgradeFails,
     ]
 };

@@ -8,6 +8,7 @@ use torpor_engine::token::{Kind, Token};
 
 use crate::faults::{Fault, Swarm};
 use crate::items::Items;
+use crate::past::Past;
 use crate::world::{File, World};
 
 pub struct Kernel {
@@ -16,10 +17,10 @@ pub struct Kernel {
     pub cq: VecDeque<Cqe>,
     cq_max: usize,
     /// Completions that found the queue full.
-    overflow: VecDeque<Cqe>,
+    pub overflow: VecDeque<Cqe>,
     pub ops: Vec<Armed>,
     /// What will happen at the next enter with GETEVENTS.
-    work: Vec<Work>,
+    pub work: Vec<Work>,
     /// Provided buffers in the ring.
     pub buffers: u32,
     pub buffers_max: u32,
@@ -33,6 +34,12 @@ pub struct Kernel {
     pub rung: bool,
     /// Hibernate connections that nobody has accepted.
     pub backlog: VecDeque<u32>,
+    /// Which ring of this world it is.
+    pub number: u32,
+    /// Completions of it that have been applied.
+    pub applied: u32,
+    /// Those of engines that were killed, until an heir serves.
+    pub past: Vec<Past>,
 }
 
 /// An operation on its way into the kernel. A text lies in the store.
@@ -69,7 +76,7 @@ pub struct Armed {
     pub dying: bool,
 }
 
-enum Work {
+pub enum Work {
     Op(u32),
     Done(Cqe),
 }
@@ -111,6 +118,9 @@ impl Kernel {
             items: Items::default(),
             rung: false,
             backlog: VecDeque::new(),
+            number: 0,
+            applied: 0,
+            past: Vec::new(),
         }
     }
 

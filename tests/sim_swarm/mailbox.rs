@@ -155,6 +155,13 @@ impl World {
         self.boxes.iter().flat_map(|mailbox| mailbox.watches).flatten().count()
     }
 
+    /// The shared instance has died with its engine; the next one counts from 1 again.
+    pub fn forget_watches(&mut self) {
+        self.shared.queue.clear();
+        self.shared.last_wd = 0;
+        self.boxes.iter_mut().for_each(|mailbox| mailbox.watches = [None; 2]);
+    }
+
     /// The last look of an adoption at the old descriptor and at the directories' times. What it
     /// cannot see is not owed.
     fn last_look(&mut self, notify: u32, since_us: u64) -> bool {

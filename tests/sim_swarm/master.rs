@@ -1,21 +1,25 @@
 //! imap-master and its workers, on the other end of real `Conversation`s.
 
+mod heir;
+mod talk;
+
 use torpor_engine::drive::Handoff;
-use torpor_handoff::line::MASTER_VERSION;
-use torpor_handoff::master::{Conversation, Event, Step};
+use torpor_engine::planted::kill_point;
+use torpor_handoff::master::{Conversation, Event};
 use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
 use crate::alloc;
-use crate::faults::Fault;
 use crate::takers::Takers;
 use crate::worker::{Deed, Plan};
-use crate::world::{File, Shared, SimFd, World};
+use crate::world::{File, Shared, SimFd};
 
 pub struct SimHandoff {
-    world: Shared,
-    talks: Vec<Talk>,
-    done: Vec<Returned<SimFd>>,
+    pub world: Shared,
+    pub talks: Vec<Talk>,
+    pub done: Vec<Returned<SimFd>>,
     takers: Takers,
+    /// Conversations whose outcome the engine has been told, in the step under way.
+    told: Vec<u32>,
 }
 
 pub struct Talk {
@@ -39,6 +43,11 @@ pub struct Talk {
     pub dead: bool,
     pub dead_told: bool,
     pub has_pidfd: bool,
+    pub attempt: u32,
+    /// Its place in the vault, while it is there.
+    pub kept: Option<u32>,
+    /// What the worker has said since it was put there: it stays to be heard.
+    pub said: Vec<u8>,
 }
 
 impl SimHandoff {
@@ -48,11 +57,14 @@ impl SimHandoff {
             talks: Vec::new(),
             done: Vec::new(),
             takers: Takers::default(),
+            told: Vec::new(),
         }
     }
 
+    /// A conversation that is over may be in its place still, for the next one to take.
     pub fn is_idle(&self) -> bool {
-        self.talks.is_empty() && self.done.is_empty()
+        let is_over = |talk: &Talk| talk.wake.is_none() && talk.deed == Deed::Over;
+        self.talks.iter().all(is_over) && self.done.is_empty()
     }
 
     pub fn next_ms(&self) -> Option<u64> {
@@ -81,11 +93,12 @@ impl SimHandoff {
                 self.finish(at, outcome);
             }
             let talk = &mut self.talks[at];
-            if talk.wake.is_none() && talk.due_ms == u64::MAX && talk.deed != Deed::Over {
+            let is_left = talk.wake.is_none() && (talk.kept.is_none() || talk.closed);
+            if is_left && talk.due_ms == u64::MAX && talk.deed != Deed::Over {
                 // A worker that waits for the engine finds that it has hung up.
                 (talk.deed, talk.due_ms) = (Deed::Die, now_ms);
             }
-            if talk.wake.is_none() && talk.deed == Deed::Over {
+            if talk.wake.is_none() && talk.kept.is_none() && talk.deed == Deed::Over {
                 self.talks.swap_remove(at);
             } else {
                 at += 1;
@@ -115,7 +128,8 @@ impl SimHandoff {
         // The client is dropped in here when it is not ours any more.
         let reason = talk.conversation.reason();
         let reason = if outcome == Outcome::Refused { reason } else { &[] };
-        self.done.push(Returned::new(wake, outcome, reason));
+        let kept = talk.kept;
+        self.done.push(Returned { kept, ..Returned::new(wake, outcome, reason) });
     }
 }
 
@@ -124,6 +138,10 @@ impl Handoff for SimHandoff {
 
     fn send(&mut self, wake: Wake<SimFd>) {
         alloc::pause();
+        kill_point();
+        if wake.is_resumed {
+            return self.resume(wake);
+        }
         let mut world = self.world.borrow_mut();
         let File::Session(session) = wake.client.file() else { panic!("no client is woken") };
         world.check_handed(session, &wake.parcel);
@@ -135,8 +153,12 @@ impl Handoff for SimHandoff {
         });
         let (now_ms, pause_ms) = (world.mono_ms, world.random.ms(0, 20));
         let conversation = Conversation::new(now_ms, &world.swarm.timeouts, wake.parcel.len());
+        let attempt = wake.attempt;
         let mut talk = Talk {
             conversation,
+            attempt,
+            kept: None,
+            said: Vec::new(),
             wake: Some(wake),
             session,
             plan,
@@ -165,98 +187,22 @@ impl Handoff for SimHandoff {
     }
 
     fn returned(&mut self) -> Option<Returned<SimFd>> {
-        if self.done.is_empty() { None } else { Some(self.done.remove(0)) }
+        if self.done.is_empty() {
+            return None;
+        }
+        let returned = self.done.remove(0);
+        self.told.extend(returned.kept);
+        Some(returned)
+    }
+
+    fn applied(&mut self) {
+        alloc::pause();
+        kill_point();
+        let told = std::mem::take(&mut self.told);
+        told.into_iter().for_each(|place| self.clear(place));
     }
 
     fn exited(&mut self) -> Option<Exited> {
         self.takers.exited()
-    }
-}
-
-impl Talk {
-    /// The engine's side: reads until there is nothing left, then looks at death and time.
-    fn listen(&mut self, shared: &Shared) -> Option<Outcome> {
-        self.wake.as_ref()?;
-        while !self.inbound.is_empty() {
-            let bytes = std::mem::take(&mut self.inbound);
-            let has_pidfd = self.has_pidfd;
-            let step = self.tell(shared, Event::Received { bytes: &bytes, has_pidfd });
-            if step.is_some() {
-                return step;
-            }
-        }
-        let now_ms = shared.borrow().mono_ms;
-        let event = if self.closed && !self.eof_told {
-            self.eof_told = true;
-            Event::Eof
-        } else if self.dead && !self.dead_told && self.has_pidfd {
-            self.dead_told = true;
-            Event::WorkerDead
-        } else if now_ms >= self.conversation.deadline_ms() {
-            Event::Deadline
-        } else {
-            return None;
-        };
-        self.tell(shared, event)
-    }
-
-    /// Tells the conversation, and does what it says.
-    fn tell(&mut self, shared: &Shared, event: Event<'_>) -> Option<Outcome> {
-        let mut world = shared.borrow_mut();
-        let now_ms = world.mono_ms;
-        let mut step = self.conversation.on(event, now_ms);
-        loop {
-            let sent = match step {
-                Step::Wait => return None,
-                Step::Finish(outcome) => return Some(outcome),
-                Step::ShutClient => {
-                    world.shut(self.session);
-                    step = self.conversation.on(Event::ClientShut, now_ms);
-                    continue;
-                }
-                Step::SendVersion { from } => self.send(&mut world, MASTER_VERSION.len() - from),
-                Step::SendFirst => self.send(&mut world, 1),
-                Step::SendRest { from } => {
-                    let left = self.wake.as_ref().map_or(0, |wake| wake.parcel.len()) - from;
-                    self.send(&mut world, left)
-                }
-            };
-            let event = match sent {
-                Err(errno) => Event::SendFailed(errno),
-                Ok(count) => {
-                    self.sent(&mut world, step, count);
-                    Event::Sent { count }
-                }
-            };
-            step = self.conversation.on(event, now_ms);
-        }
-    }
-
-    fn send(&self, world: &mut World, bytes: usize) -> Result<usize, i32> {
-        if self.closed {
-            return Err(libc::EPIPE);
-        }
-        let short = bytes > 1 && world.fault(Fault::SendShort, 4);
-        Ok(if short { world.random.range(1, bytes as u32) as usize } else { bytes })
-    }
-
-    fn sent(&mut self, world: &mut World, step: Step, count: usize) {
-        let from = match step {
-            Step::SendVersion { .. } => {
-                self.version_bytes += count;
-                return;
-            }
-            Step::SendFirst => {
-                let client = File::Session(self.session);
-                world.hold(client);
-                self.client = Some(client);
-                0
-            }
-            Step::SendRest { from } => from,
-            step => panic!("{step:?} sends nothing"),
-        };
-        let wake = self.wake.as_ref().expect("the request is still here");
-        self.line.extend_from_slice(&wake.parcel[from..from + count]);
-        self.requested(world);
     }
 }

@@ -9,9 +9,11 @@ use crate::seed;
 /// Seeds that a planted bug may survive.
 pub const SEEDS_MAX: u64 = 1000;
 
-/// All of them, and those that only show to who looks at the order of wakes and counts workers.
+/// All of them, and those that only show to who looks at the order of wakes, counts workers, and
+/// has a keeper.
 pub fn bugs() -> impl Iterator<Item = Bug> {
-    Bug::ALL.into_iter().chain([Bug::QueueInverted, Bug::ExitForgotten])
+    let own = [Bug::QueueInverted, Bug::ExitForgotten, Bug::EstateForgotten];
+    Bug::ALL.into_iter().chain(Bug::CRASH).chain(own)
 }
 
 /// The first seed that finds the bug, and what it says.

@@ -1,7 +1,13 @@
 //! The simulated kernel behind the engine's `Ring`: places, lobby, and what is in flight on them.
+//! What a place holds for the vault is there for an heir: each client, and a hibernate connection
+//! whose last `+` goes out.
+
+mod calls;
+mod heir;
 
 use std::io;
 
+use torpor_engine::planted::kill_point;
 use torpor_engine::ring::{Completion, Inbox, Op, Passed, PassedKind, Ring, Span};
 use torpor_engine::token::{Kind, Token};
 
@@ -15,17 +21,22 @@ pub struct SimRing {
     lobby: Vec<Option<SimFd>>,
     conns: Vec<Place>,
     clients: Vec<Place>,
-    /// Slots whose client is with the handoff thread, while the ring holds its socket too.
-    away: Vec<u32>,
     notifies: Vec<Place>,
     /// Operations whose terminal completion was not reaped: the token and its place.
     in_flight: Vec<(Token, Where)>,
+    /// Reaped and not applied yet: their bytes are kept for an heir.
+    taken: Vec<Cqe>,
 }
 
 /// A place for a descriptor, and how many operations are in flight on it.
 #[derive(Default)]
 struct Place {
     fd: Option<SimFd>,
+    /// True exactly when it is the engine's to use: not while it is with the handoff thread, nor
+    /// before an heir has claimed it.
+    seated: bool,
+    /// True exactly when it outlives the engine.
+    held: bool,
     in_flight: u32,
 }
 
@@ -49,9 +60,9 @@ impl SimRing {
             lobby: Vec::with_capacity(16),
             conns: places(conns),
             clients: places(slots),
-            away: Vec::with_capacity(slots as usize),
             notifies: places(slots),
             in_flight: Vec::with_capacity(64),
+            taken: Vec::with_capacity(64),
         }
     }
 
@@ -72,12 +83,11 @@ impl SimRing {
     }
 
     fn seat(&mut self, at: Where, fd: SimFd) {
-        let is_away = |slot: &u32| at == Where::Client(*slot);
-        assert!(!self.away.iter().any(is_away), "[1] {at:?} still holds a worker's client");
+        let held = matches!(at, Where::Client(_));
         let place = self.place(at).expect("a place");
-        assert!(place.fd.is_none(), "[8] {at:?} is taken");
+        assert!(place.fd.is_none(), "[1] {at:?} is taken, perhaps by a worker's client");
         assert_eq!(place.in_flight, 0, "[5] {at:?} has something in flight");
-        place.fd = Some(fd);
+        *place = Place { fd: Some(fd), seated: true, held, in_flight: 0 };
     }
 
     fn session(&self, slot: u32) -> u32 {
@@ -87,19 +97,22 @@ impl SimRing {
         }
     }
 
-    fn unseat(&mut self, at: Where) -> SimFd {
-        let is_left = self
-            .world
-            .borrow()
-            .kernel
-            .items
-            .list
-            .iter()
-            .any(|(_, token, _)| at == Where::Client(token.index()));
+    /// Nothing may hear the place any more.
+    fn check_leaves(&mut self, at: Where) {
+        let is_its = |token: &Token| at == Where::Client(token.index());
+        let world = self.world.borrow();
+        let is_left = world.kernel.items.list.iter().any(|(_, token, _)| is_its(token));
+        drop(world);
         assert!(!is_left, "[6] {at:?} leaves an item behind");
         let place = self.place(at).expect("a place");
+        assert!(place.seated, "[8] {at:?} is empty");
         assert_eq!(place.in_flight, 0, "[6] {at:?} is let go with something in flight");
-        place.fd.take().unwrap_or_else(|| panic!("[8] {at:?} is empty"))
+    }
+
+    fn unseat(&mut self, at: Where) -> SimFd {
+        self.check_leaves(at);
+        let place = std::mem::take(self.place(at).expect("a place"));
+        place.fd.expect("who sits there")
     }
 
     fn leave(&mut self, passed: Passed) -> SimFd {
@@ -131,7 +144,6 @@ impl SimRing {
         let mut bytes = Span::default();
         if cqe.data != NONE {
             bytes = inbox.keep(world.kernel.bytes(cqe.data));
-            world.kernel.forget(cqe.data);
             world.kernel.buffers += u32::from(cqe.provided);
         }
         let mut completion = Completion::plain(cqe.token, cqe.result, cqe.more);
@@ -150,10 +162,17 @@ impl SimRing {
         completion
     }
 
-    /// A client that was handed over does not come back.
-    fn release(&mut self, slot: u32) {
-        let found = self.away.iter().position(|away| *away == slot);
-        self.away.swap_remove(found.expect("[1] somebody was handed over"));
+    /// The place is empty from here on, whoever was in it.
+    fn release(&mut self, at: Where) {
+        let place = std::mem::take(self.place(at).expect("a place"));
+        assert!(!place.seated, "[8] {at:?} is somebody's");
+        drop(place.fd);
+    }
+
+    fn claim(&mut self, at: Where) {
+        let place = self.place(at).expect("a place");
+        assert!(place.fd.is_some() && !place.seated, "[1] the vault has nobody in {at:?}");
+        place.seated = true;
     }
 
     /// What takes effect at once. `false` when the operation is for the queue.
@@ -167,11 +186,11 @@ impl SimRing {
                 let fd = self.leave(passed);
                 self.seat(Where::Client(slot), fd);
             }
-            Op::HoldConn { .. } => {}
-            Op::ReleaseClient { slot } => self.release(slot),
-            Op::ClaimConn { .. } | Op::ReleaseConn { .. } | Op::ClaimClient { .. } => {
-                panic!("{op:?}: nobody was here")
-            }
+            Op::HoldConn { conn } => self.conns[conn as usize].held = true,
+            Op::ReleaseClient { slot } => self.release(Where::Client(slot)),
+            Op::ReleaseConn { conn } => self.release(Where::Conn(conn)),
+            Op::ClaimClient { slot } => self.claim(Where::Client(slot)),
+            Op::ClaimConn { conn } => self.claim(Where::Conn(conn)),
             Op::Drop { passed } => drop(self.leave(passed)),
             Op::AddItem { token, slot } => {
                 let session = self.session(slot);
@@ -199,115 +218,5 @@ impl SimRing {
             _ => return false,
         }
         true
-    }
-}
-
-/// Where an operation of the queue works, its token and its text.
-fn parts(op: &Op) -> (Where, Token, Option<Span>) {
-    match *op {
-        Op::Accept { token } | Op::ReadWatch { token } => (Where::Nowhere, token, None),
-        Op::ReadDoorbell { token } | Op::ReadItems { token } => (Where::Nowhere, token, None),
-        Op::Cancel { token, .. } => (Where::Nowhere, token, None),
-        Op::RecvConn { token, conn } => (Where::Conn(conn), token, None),
-        Op::SendConn { token, conn, text } => (Where::Conn(conn), token, Some(text)),
-        Op::RecvClient { token, slot } => (Where::Client(slot), token, None),
-        Op::SendClient { token, slot, text } => (Where::Client(slot), token, Some(text)),
-        Op::PollNotify { token, slot } => (Where::Notify(slot), token, None),
-        op => panic!("{op:?} takes effect at once"),
-    }
-}
-
-impl Ring for SimRing {
-    type Descriptor = SimFd;
-
-    fn push(&mut self, op: &Op, text: &[u8]) -> bool {
-        alloc::pause();
-        if self.at_once(op) {
-            return true;
-        }
-        let (at, token, span) = parts(op);
-        if self.world.borrow().kernel.sq.len() == self.world.borrow().kernel.sq_max {
-            self.world.borrow_mut().fell(Fault::SqFull);
-            return false;
-        }
-        let known = self.in_flight.iter().any(|(other, _)| *other == token);
-        assert!(!known, "[5] {token:?} is in flight already");
-        self.in_flight.push((token, at));
-        let file = self.place(at).map(|place| {
-            place.in_flight += 1;
-            place.fd.as_ref().unwrap_or_else(|| panic!("[8] {at:?} is empty: {op:?}")).file()
-        });
-        let mut world = self.world.borrow_mut();
-        world.tell(|| format!("  {op:?} on {file:?}"));
-        if let (Some(File::Session(session)), Kind::ClientRecv | Kind::ClientSend) =
-            (file, token.kind())
-        {
-            world.check_hands_off(session);
-        }
-        let text = span.map_or(NONE, |span| world.kernel.keep(span.of(text)));
-        world.kernel.sq.push(Sqe { op: *op, file, text });
-        true
-    }
-
-    fn enter(&mut self, _wait_ms: Option<u32>) -> io::Result<()> {
-        self.world.borrow_mut().enter();
-        Ok(())
-    }
-
-    fn reap(&mut self, inbox: &mut Inbox) {
-        let shared = self.world.clone();
-        let mut world = shared.borrow_mut();
-        while inbox.completions.len() < inbox.completions.capacity()
-            && let Some(cqe) = world.kernel.cq.pop_front()
-        {
-            let completion = self.completion(&cqe, &mut world, inbox);
-            world.tell(|| {
-                let bytes = completion.bytes.of(&inbox.bytes).escape_ascii();
-                let more = if cqe.more { " more" } else { "" };
-                format!("  {:?} = {}{more} {bytes}", cqe.token, cqe.result)
-            });
-            inbox.completions.push(completion);
-            if cqe.result > 0 && cqe.token.kind() == Kind::ClientRecv {
-                let place = &self.clients[cqe.token.index() as usize];
-                if let Some(File::Session(index)) = place.fd.as_ref().map(SimFd::file) {
-                    world.sessions[index as usize].got += cqe.result as usize;
-                }
-            }
-            if cqe.more || matches!(cqe.token.kind(), Kind::Farewell | Kind::Item) {
-                continue;
-            }
-            let found = self.in_flight.iter().position(|(token, _)| *token == cqe.token);
-            let (_, at) = self.in_flight.swap_remove(found.expect("a completion of an operation"));
-            if let Some(place) = self.place(at) {
-                place.in_flight -= 1;
-            }
-        }
-    }
-
-    fn applied(&mut self) {}
-
-    fn seat_client(&mut self, slot: u32, client: SimFd) {
-        self.release(slot);
-        self.seat(Where::Client(slot), client);
-    }
-
-    fn unseat_client(&mut self, slot: u32) -> SimFd {
-        alloc::pause();
-        self.away.push(slot);
-        self.unseat(Where::Client(slot))
-    }
-
-    fn take_passed(&mut self, passed: Passed) -> SimFd {
-        alloc::pause();
-        self.leave(passed)
-    }
-
-    fn seat_notify(&mut self, slot: u32, notify: SimFd) {
-        self.seat(Where::Notify(slot), notify);
-    }
-
-    fn unseat_notify(&mut self, slot: u32) -> SimFd {
-        alloc::pause();
-        self.unseat(Where::Notify(slot))
     }
 }

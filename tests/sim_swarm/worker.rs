@@ -183,12 +183,18 @@ impl World {
             self.close(File::Session(index));
             return;
         }
-        assert!(in_conversation, "[1] a worker takes a client that was given up");
-        self.check_taken(index, line);
+        if self.sessions[index as usize].lost {
+            // Nobody has kept count; the rest of a line is in the request.
+            self.sessions[index as usize].heard.clear();
+        } else {
+            assert!(in_conversation, "[1] a worker takes a client that was given up");
+            self.check_taken(index, line);
+        }
         let session = &mut self.sessions[index as usize];
         session.owner = Owner::Worker;
         session.handed = false;
         session.must_go = false;
+        session.lost = false;
         let (client, attached, spoken) =
             (session.client, session.attached, !session.pending().is_empty());
         session.consume();

@@ -57,6 +57,10 @@ pub struct World {
     pub late_ms: u64,
     /// imap-master is away until then.
     pub outage_until_ms: u64,
+    /// When a new keeper has taken over, while there is none.
+    pub kept_from_ms: Option<u64>,
+    /// True exactly when the keeper has what would outlive the engine.
+    pub holds_estate: bool,
     pub kernel: Kernel,
     pub sessions: Vec<Session>,
     pub clients: Vec<Client>,
@@ -95,6 +99,8 @@ impl World {
             jumped_ms: 0,
             late_ms: 0,
             outage_until_ms: 0,
+            kept_from_ms: None,
+            holds_estate: true,
             odd_refs: 0,
             serial: 0,
         };
@@ -176,6 +182,13 @@ impl SimFd {
         Self { file, world: Some(Rc::clone(world)) }
     }
 
+    /// One more descriptor of the file.
+    pub fn another(&self) -> Self {
+        let world = self.world.as_ref().expect("open");
+        world.borrow_mut().hold(self.file);
+        Self::new(self.file, world)
+    }
+
     pub fn file(&self) -> File {
         self.file
     }
@@ -184,12 +197,23 @@ impl SimFd {
 impl Drop for SimFd {
     fn drop(&mut self) {
         let Some(world) = self.world.take() else { return };
-        match world.try_borrow_mut() {
-            Ok(mut world) if !std::thread::panicking() => world.close(self.file),
-            Ok(_) => {}
-            Err(_) => assert!(std::thread::panicking(), "{:?} is dropped in the kernel", self.file),
+        if std::thread::panicking() {
+            DROPPED.with_borrow_mut(|dropped| dropped.push(self.file));
+        } else {
+            let world = world.try_borrow_mut();
+            world.expect("dropped outside of the kernel").close(self.file);
         }
     }
+}
+
+thread_local! {
+    /// What an engine had in its hands when it was killed.
+    static DROPPED: RefCell<Vec<File>> = const { RefCell::new(Vec::new()) };
+}
+
+/// These are to be closed.
+pub fn take_dropped() -> Vec<File> {
+    DROPPED.take()
 }
 
 /// A slot in a table whose entries say themselves whether they are in use.
