@@ -23,6 +23,8 @@ use crate::link::Word;
 use crate::log::Logger;
 use crate::serve::{Host, Signals};
 
+pub use privileges::allow_tracing;
+
 use around::{Around, Place};
 use hands::Hands;
 use heir::Heir;

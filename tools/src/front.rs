@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use imap_codec::imap_types::secret::Secret;
 use nix::sys::signal::SigSet;
+use nix::unistd::Uid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixListener};
@@ -45,6 +46,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::config::{self, Config};
+use crate::engine::allow_tracing;
 use crate::log::Logger;
 use crate::serve::ServeOptions;
 
@@ -80,6 +82,9 @@ pub fn run(options: &ServeOptions) -> ExitCode {
 }
 
 fn serve(config: &Config) -> io::Result<()> {
+    if !Uid::effective().is_root() {
+        allow_tracing();
+    }
     // Serve takes its signals from a descriptor and keeps them blocked; that was inherited.
     SigSet::all().thread_unblock()?;
     let _logger = Logger::start(&config.log, LINES_MAX);

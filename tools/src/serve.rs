@@ -156,12 +156,15 @@ fn serve(
         options,
         upgrade: None,
     };
-    let started = start(&mut keeper, living, new);
-    if !matches!(started, Ok(true)) {
-        keeper.give_up();
-        return started.map(drop);
+    match start(&mut keeper, living, new) {
+        Ok(true) => keeper.keep(),
+        // There are sleepers, who are owed a BYE.
+        Ok(false) if keeper.engines.iter().any(EngineKeeper::is_found) => keeper.stop(),
+        other => {
+            keeper.give_up();
+            other.map(drop)
+        }
     }
-    keeper.keep()
 }
 
 /// Takes over the engines that live, starts the others, and the front when they serve. `false`:

@@ -14,6 +14,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
+use rustix::process::{PTracer, set_ptracer};
 
 /// Gives up what is not needed and becomes `user`, for all threads that are started afterwards.
 ///
@@ -21,7 +22,8 @@ use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 /// There is no such user, or the kernel refuses.
 pub fn give_up(user: Option<&str>) -> io::Result<()> {
     if !Uid::effective().is_root() {
-        // Nothing to give up, and whose processes these are may look into them.
+        // Nothing to give up, and whose processes these are may look into them: a new keeper does.
+        allow_tracing();
         return Ok(set_no_new_privs()?);
     }
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
@@ -42,6 +44,12 @@ pub fn give_up(user: Option<&str>) -> io::Result<()> {
     caps::set(None, CapSet::Permitted, &kept).map_err(io::Error::other)?;
     set_no_new_privs()?;
     Ok(set_dumpable(false)?)
+}
+
+/// For a new keeper, which is no ancestor of this process. Root needs no permission.
+pub fn allow_tracing() {
+    // Where there is no Yama there is nothing to allow.
+    let _ = set_ptracer(PTracer::Any);
 }
 
 fn become_user(name: &str) -> io::Result<()> {

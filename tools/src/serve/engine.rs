@@ -162,6 +162,11 @@ impl EngineKeeper {
         self.process.as_ref().is_some_and(Process::answers)
     }
 
+    /// It runs and has served, and its engine thread does not answer.
+    pub fn hangs(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.heard.is_some() && !process.answers())
+    }
+
     /// Its end before it ever served, so that nobody has lost anything by it.
     pub fn failure(&mut self) -> Option<End> {
         if self.has_clients { None } else { self.ended() }

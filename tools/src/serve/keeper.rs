@@ -89,7 +89,8 @@ impl Keeper<'_> {
         self.engines.iter_mut().for_each(EngineKeeper::look_at_helper);
         self.look_at_front();
         let answering = self.engines.iter().filter(|engine| engine.answers()).count();
-        self.notifier.look(answering, self.engines.len());
+        let hangs = self.engines.iter().any(EngineKeeper::hangs);
+        self.notifier.look(answering, self.engines.len(), hangs);
     }
 
     fn look_at_front(&mut self) {
@@ -137,7 +138,7 @@ impl Keeper<'_> {
     }
 
     /// BYE to everybody. A second signal ends at once.
-    fn stop(mut self) -> io::Result<()> {
+    pub fn stop(mut self) -> io::Result<()> {
         self.notifier.stopping();
         self.notifier.forget_all();
         // Who waits for an upgrade sees the end of it.

@@ -75,10 +75,11 @@ impl Notifier {
         say(&[NotifyState::Stopping]);
     }
 
-    /// Once a second: how many engines answer. The watchdog is fed only while all of them do, so
-    /// that one that hangs ends with a restart of the service where the unit wants that.
-    pub fn look(&mut self, answering: usize, engines: usize) {
-        if answering == engines {
+    /// Once a second: how many engines answer, and whether one hangs. The watchdog is fed only
+    /// while none does, so that it ends with a restart of the service where the unit wants that.
+    /// (An engine that rests after its end does not: its clients are held here.)
+    pub fn look(&mut self, answering: usize, engines: usize, hangs: bool) {
+        if !hangs {
             say(&[NotifyState::Watchdog]);
         }
         let status = format!("{answering} of {engines} engines answer");

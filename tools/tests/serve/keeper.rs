@@ -1,6 +1,7 @@
 //! The keeper is killed: engines serve on, a new keeper takes them over, and is as good as the old.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::parts::{Torpor, eventually, nightly};
+use crate::place::{self, Place};
 use crate::takers::Takers;
 
 /// A client that answers in its sleep, and counts what it has said.
@@ -142,6 +144,33 @@ fn a_new_keeper_is_as_good_as_the_old() {
     assert!(torpor.wait().success(), "{}", torpor.log());
 }
 
+/// What was fixed when the engines started stays so; what it would cost is said.
+#[test]
+fn a_new_keeper_with_another_configuration_says_what_waits_for_a_restart() {
+    let torpor = Torpor::start("engines = 2\n[sleep]\nslots_max = 100\n");
+    let mut ann = Sleeper::new(&torpor, 1);
+    torpor.signal(Signal::SIGKILL);
+    torpor.wait();
+    torpor.configure("engines = 1\n[sleep]\nslots_max = 50\n[hibernate]\nallowed_uids = [4242]\n");
+    torpor.succeed();
+    torpor.logged("a change in engines takes", "next start");
+    torpor.logged("a change in [sleep] takes", "next start");
+    eventually("both are kept", || torpor.engine_pids().len() == 2);
+    assert_eq!(torpor.json(&["stats"])["limits"]["slots_max"], 200);
+    eventually("strangers are refused", || torpor.try_hibernate("eve", "s").is_err());
+    // An heir, too, is what the dead was.
+    let victim = torpor.engine_pids()[1];
+    torpor.signal_pid(&victim.to_string(), Signal::SIGKILL);
+    torpor.logged("engine 2 serves again after ", " ms");
+    eventually("both serve", || torpor.engine_pids().len() == 2);
+    assert_eq!(torpor.json(&["stats"])["limits"]["slots_max"], 200);
+    torpor.try_hibernate("eve", "s").expect_err("whichever it is");
+    ann.say();
+    ann.hears();
+    torpor.signal(Signal::SIGTERM);
+    assert!(torpor.wait().success(), "{}", torpor.log());
+}
+
 /// A hanging engine hears of no keeper; its heir does.
 #[test]
 fn an_engine_that_hangs_is_taken_over_and_followed_by_its_heir() {
@@ -190,7 +219,7 @@ fn a_keeper_that_is_killed_after_its_engine_leaves_an_heir() {
         let engine = torpor.engine_pids()[0];
         torpor.signal_pid(&engine.to_string(), Signal::SIGKILL);
         // The heir may be before its first line, or in the midst of its beginning.
-        eventually("there is an heir", || torpor.heirs(engine) > 0);
+        eventually("there is an heir", || torpor.pids("engine").iter().any(|pid| *pid != engine));
         thread::sleep(Duration::from_millis(wait_ms - 8));
         torpor.signal(Signal::SIGKILL);
         torpor.succeed();
@@ -200,4 +229,49 @@ fn a_keeper_that_is_killed_after_its_engine_leaves_an_heir() {
         assert_eq!(stats["counters"]["asleep"], 1, "{}", torpor.log());
         assert_eq!(stats["counters"]["revived"], 1, "{}", torpor.log());
     }
+}
+
+/// Logins and awake clients live on with the front and their workers, and the next keeper looks
+/// after all of them.
+#[test]
+fn a_front_outlives_its_keeper_and_is_taken_over() {
+    let place = Place::start("failure_delay_ms_min = 0\nhibernate_after_ms = 0\n");
+    let torpor = &place.torpor;
+    let log_in = || {
+        let mut client = place.connect();
+        client.write_all(b"a LOGIN ann pw\r\n").expect("sent");
+        let answer = place::line(&mut client);
+        assert!(answer.starts_with("a OK "), "{answer}");
+        client
+    };
+    let works = |client: &mut TcpStream| {
+        client.write_all(b"b NOOP\r\n").expect("sent");
+        assert_eq!(place::line(client), "b OK NOOP completed.");
+    };
+    let mut ann = log_in();
+    let front = torpor.pids("front");
+    torpor.signal(Signal::SIGKILL);
+    torpor.wait();
+    works(&mut ann);
+    let mut bob = log_in();
+    torpor.succeed();
+    works(&mut ann);
+    works(&mut bob);
+    assert_eq!(torpor.pids("front"), front, "it has noticed nothing");
+    assert_eq!(place.stats()["workers"], 2);
+    place.add_user("eve");
+    torpor.signal(Signal::SIGHUP);
+    eventually("it is told of new users", || place.stats()["users"] == 2);
+    // A front of its own follows one that was taken over.
+    torpor.signal_pid(&front[0].to_string(), Signal::SIGKILL);
+    let mut eve = log_in();
+    assert_ne!(torpor.pids("front"), front);
+    works(&mut eve);
+    torpor.signal(Signal::SIGKILL);
+    torpor.succeed();
+    torpor.signal(Signal::SIGTERM);
+    assert!(place::rest(&mut eve).starts_with("* BYE "));
+    assert!(torpor.wait().success(), "{}", torpor.log());
+    let left = std::fs::read_dir(torpor.dir()).expect("base_dir").count();
+    assert_eq!(left, 0, "all sockets are gone");
 }

@@ -68,8 +68,8 @@ impl Torpor {
         self.wait();
         let log = std::fs::OpenOptions::new().append(true).open(self.dir.path().join("log"));
         let mut command = command(self.dir.path());
-        command.stdin(Stdio::null()).stderr(log.expect("the log")).env(MARK, self.dir.path());
         change(&mut command);
+        command.stdin(Stdio::null()).stderr(log.expect("the log")).env(MARK, self.dir.path());
         *self.child.borrow_mut() = command.spawn().expect("torpor starts");
     }
 
@@ -85,13 +85,13 @@ impl Torpor {
         marked(self.dir.path()).len()
     }
 
-    /// Engines but for this one.
-    pub fn heirs(&self, engine: u32) -> usize {
-        let is_engine = |pid: &i32| {
+    /// Those with this subcommand, whoever's children they are.
+    pub fn pids(&self, subcommand: &str) -> Vec<u32> {
+        let is_one = |pid: &i32| {
             let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            *pid != engine as i32 && words.split(|byte| *byte == 0).nth(1) == Some(b"engine")
+            words.split(|byte| *byte == 0).nth(1) == Some(subcommand.as_bytes())
         };
-        marked(self.dir.path()).iter().filter(|pid| is_engine(pid)).count()
+        marked(self.dir.path()).into_iter().filter(is_one).map(|pid| pid as u32).collect()
     }
 
     /// The folder that is Dovecot's base_dir.

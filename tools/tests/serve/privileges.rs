@@ -47,6 +47,11 @@ fn an_engine_has_only_the_capabilities_that_it_needs() {
     let pid = has_little(&torpor);
     if Uid::effective().is_root() {
         assert_eq!(words(pid, "limits", "Max core file size")[..2], ["0", "0"]);
+        // Its keeper has given up CAP_SYS_PTRACE (19), which it needs at its start alone.
+        for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+            let bits = u64::from_str_radix(&words(torpor.pid(), "status", set)[0], 16);
+            assert_eq!(bits.expect("a set") >> 19 & 1, 0, "{set}");
+        }
     }
     let _ann = torpor.hibernate("ann", "s1");
 }
