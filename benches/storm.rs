@@ -9,7 +9,7 @@
 //! ```text
 //! cargo bench -p torpor-suite --bench storm -- \
 //!     [--clients 15000] [--done 5000] [--mail 5000] [--out DIR] \
-//!     [--side builtin,stock,raised,torpor]
+//!     [--side builtin,stock,raised,torpor] [--awake SECS] [--kill-engine]
 //! ```
 //! Exit status 1: torpor did not keep what is promised of it.
 
@@ -18,6 +18,7 @@ mod side {
     pub mod builtin;
     pub mod fared;
     pub mod floor;
+    pub mod kill;
     pub mod limits;
     pub mod scene;
     pub mod torpor;
@@ -33,6 +34,7 @@ use torpor::dovecot::{Options, Owner, Version};
 
 use side::fared::{Fared, Verdict};
 use side::floor::Floor;
+use side::kill;
 use side::scene::{Out, Scene};
 
 /// Storms on thousands of sleepers
@@ -66,6 +68,9 @@ struct Arguments {
     /// Seconds that an answered client stays out of IDLE
     #[arg(long)]
     awake: Option<f64>,
+    /// Kill whoever holds the sleepers once a third of each storm's answers have come
+    #[arg(long)]
+    kill_engine: bool,
     /// Folder for each side's JSON and report
     #[arg(long)]
     out: Option<PathBuf>,
@@ -129,7 +134,7 @@ fn play(
     Floor { binary, folder, .. }: &Floor,
 ) -> Result<Fared, Box<dyn Error>> {
     let version = if arguments.version == "2.4" { Version::V24 } else { Version::V23 };
-    let Arguments { clients, done, mail, newcomers, logins_per_sec, awake, .. } = arguments;
+    let Arguments { clients, done, mail, newcomers, awake, kill_engine, .. } = arguments;
     let users = clients + STORMS_MAX * newcomers;
     let options = Options {
         users,
@@ -144,7 +149,8 @@ fn play(
         Which::Builtin => Scene::builtin(binary, users)?,
         Which::Stock | Which::Raised | Which::Torpor => Scene::dovecot(&options, binary)?,
     };
-    let mut words = format!("storm --clients {clients} --logins-per-sec {logins_per_sec}");
+    let per_sec = arguments.logins_per_sec;
+    let mut words = format!("storm --clients {clients} --logins-per-sec {per_sec}");
     words += &format!(" --newcomers {newcomers}");
     // A machine that is slow is not a server that loses clients.
     words += &format!(" --answer-timeout {ANSWER_WITHIN_SECS}");
@@ -156,11 +162,14 @@ fn play(
     if let Some(secs) = awake {
         words += &format!(" --awake {secs}");
     }
-    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    let mut words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    if *kill_engine {
+        words.extend(["--midway".to_owned(), kill::holders(&scene)]);
+    }
     let name = format!("{which:?}").to_lowercase();
     let file = |end: &str| folder.join(format!("storm-{name}.{end}"));
     let out = Out { json: file("json"), report: Some(file("html")) };
-    Ok(Fared::read(&scene.load(binary, &words, &out)?))
+    Ok(Fared::read(&scene.load(binary, &words, &out)?, *kill_engine))
 }
 
 fn table(fared: &[(Which, Fared)]) -> Table {

@@ -10,6 +10,8 @@ pub struct Fared {
     storms: Vec<Storm>,
     check: Answers,
     pub lost: u64,
+    /// True when whoever holds the sleepers was to be killed in each storm.
+    kills: bool,
 }
 
 /// One storm.
@@ -23,6 +25,8 @@ struct Storm {
     clients_lost: u64,
     /// Most worker processes at once.
     workers_max: u64,
+    /// Answers that had come when whoever holds the sleepers was killed.
+    killed_after: Option<u64>,
 }
 
 /// Questions of one kind; times in microseconds.
@@ -45,7 +49,8 @@ pub struct Verdict {
 }
 
 impl Fared {
-    pub fn read(played: &Value) -> Self {
+    /// `kills`: whoever holds the sleepers was to be killed in each storm.
+    pub fn read(played: &Value, kills: bool) -> Self {
         let list = |name: &str| played[name].as_array().into_iter().flatten();
         let act = |name: &str| list("acts").find(|act| act["name"] == name);
         let answers = |name: &str, kind: &str| {
@@ -59,6 +64,7 @@ impl Fared {
             storms: storms.map(|act| Storm::read(act, &played["samples"])).collect(),
             check: answers("check", "done"),
             lost: count(&played["lost"]),
+            kills,
         }
     }
 
@@ -70,6 +76,9 @@ impl Fared {
         ];
         for storm in &self.storms {
             rows.extend(storm.rows());
+            if self.kills {
+                rows.push(storm.kill_row());
+            }
         }
         rows.push(("check: answered".to_owned(), self.check.share()));
         rows.push(("lost in all".to_owned(), self.lost.to_string()));
@@ -82,7 +91,8 @@ impl Fared {
         let storms = self.storms.iter().flat_map(|storm| {
             let same = raised.map(|raised| raised.storms.iter());
             let beside = same.and_then(|mut storms| storms.find(|other| other.name == storm.name));
-            storm.verdicts(beside)
+            let kill = self.kills.then(|| storm.kill_verdict());
+            storm.verdicts(beside).into_iter().chain(kill)
         });
         [lost].into_iter().chain(storms).collect()
     }
@@ -109,6 +119,7 @@ impl Storm {
                 .map(|(_, n)| count(n))
                 .sum(),
             workers_max: workers.max().unwrap_or_default(),
+            killed_after: act["midway"]["answered"].as_u64(),
         }
     }
 
@@ -126,6 +137,18 @@ impl Storm {
             ("clients lost", self.clients_lost.to_string()),
         ];
         rows.map(|(label, figure)| (format!("{}: {label}", self.name), figure)).into()
+    }
+
+    fn kill_row(&self) -> (String, String) {
+        let after = self.killed_after.map_or("-".to_owned(), |answers| answers.to_string());
+        (format!("{}: answers before the kill", self.name), after)
+    }
+
+    fn kill_verdict(&self) -> Verdict {
+        let promise = format!("{}: the engine killed in its midst", self.name);
+        let found = self.killed_after.map_or("no".to_owned(), |answers| format!("at {answers}"));
+        let kept = self.killed_after.is_some_and(|answers| answers < self.answers.asked);
+        Verdict { promise, found, kept }
     }
 
     fn verdicts(&self, beside: Option<&Self>) -> Vec<Verdict> {

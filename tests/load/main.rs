@@ -9,6 +9,8 @@ mod server;
 mod binary;
 #[path = "../../benches/side/builtin.rs"]
 mod builtin;
+#[path = "../../benches/side/kill.rs"]
+mod kill;
 #[path = "../../benches/side/scene.rs"]
 mod scene;
 #[path = "../../benches/side/torpor.rs"]

@@ -157,6 +157,9 @@ pub struct Common {
     append: bool,
     #[command(flatten)]
     sight: Sight,
+    /// Run this shell command once a third of each storm's answers have come
+    #[arg(long, value_name = "COMMAND")]
+    midway: Option<String>,
     /// Write everything as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

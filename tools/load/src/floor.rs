@@ -96,6 +96,7 @@ impl Floor {
     pub fn counts(&self) -> Counts {
         let ledger = self.ledger.borrow();
         let tallies = || ledger.tallies.values();
+        let answers = |kind| ledger.tallies.get(&kind).map_or(0, |tally| tally.times.count());
         let resting = self.count(Place::Resting);
         Counts {
             alive: resting + self.count(Place::Busy),
@@ -103,6 +104,8 @@ impl Floor {
             died: self.count(Place::Dead),
             answered: tallies().map(|tally| tally.times.count()).sum(),
             lost: tallies().map(|tally| tally.lost.total()).sum(),
+            done: answers(Kind::Done),
+            mail: answers(Kind::Mail),
         }
     }
 

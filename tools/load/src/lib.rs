@@ -15,6 +15,7 @@
 
 mod floor;
 mod ledger;
+mod midway;
 mod moments;
 mod outcome;
 mod play;

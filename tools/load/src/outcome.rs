@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::act::Act;
 use crate::ledger::{Kind, Ledger};
+use crate::midway::Ran;
 use crate::plan::Plan;
 use crate::watch::Seen;
 
@@ -27,6 +28,8 @@ pub struct Played {
     pub began_secs: f64,
     pub secs: f64,
     pub ledger: Ledger,
+    /// When the command of [`crate::run::Setup::midway`] ran, if it did.
+    pub midway: Option<Ran>,
 }
 
 /// The server at a moment that has a name.

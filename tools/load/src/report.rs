@@ -96,7 +96,7 @@ mod tests {
         let (name, began_secs, secs) = (act.name(), 0.5, 2.0);
         let sample = |secs| Sample { secs, alive: 2, resting: 1, died: 0, seen: None };
         let mut outcome = Outcome::new(&plan(2, 1));
-        outcome.acts = vec![Played { name, act, began_secs, secs, ledger }];
+        outcome.acts = vec![Played { name, act, began_secs, secs, ledger, midway: None }];
         outcome.samples = vec![sample(0.5), sample(1.0)];
         outcome
     }

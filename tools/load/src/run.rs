@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::act::Act;
 use crate::ledger::Ledger;
+use crate::midway::Midway;
 use crate::outcome::{Outcome, Played, Point, Sample};
 use crate::plan::Plan;
 use crate::share::Share;
@@ -26,6 +27,8 @@ pub struct Setup {
     pub program: PathBuf,
     pub arguments: Vec<String>,
     pub watch: Watch,
+    /// A shell command that runs once a third of a storm's answers have come.
+    pub midway: Option<String>,
     /// How long the server may take to let everybody fall asleep, where that can be seen.
     pub asleep_within: Duration,
     /// Pause between two acts where it cannot.
@@ -108,18 +111,24 @@ impl<'a> Run<'a> {
         let began = self.began.elapsed();
         self.tell(Order::Go)?;
         let mut ledger = Ledger::default();
+        let mut midway = self.setup.midway.as_ref().and_then(|command| Midway::of(command, act));
         waiting = self.crews.len();
         while waiting > 0 {
             if let Some((_, Word::Played(part))) = self.next_word()? {
                 ledger.merge(&part);
                 waiting -= 1;
             }
+            if let Some(midway) = &mut midway {
+                midway.look(self.sum(), (self.began.elapsed() - began).as_secs_f64())?;
+            }
         }
         ledger.balance().map_err(RunError::Unbalanced)?;
         let secs = (self.began.elapsed() - began).as_secs_f64();
+        let midway = midway.map_or(Ok(None), Midway::end)?;
         self.show.end(act, secs, &ledger);
         let (name, began_secs) = (act.name(), began.as_secs_f64());
-        self.outcome.acts.push(Played { name, act: act.clone(), began_secs, secs, ledger });
+        let act = act.clone();
+        self.outcome.acts.push(Played { name, act, began_secs, secs, ledger, midway });
         Ok(())
     }
 

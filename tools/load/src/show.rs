@@ -18,10 +18,10 @@ pub struct Show {
     began: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Measure {
     Resting,
-    Answers,
+    /// Those that this act is for.
+    Answers(Act),
     Seconds,
 }
 
@@ -35,8 +35,8 @@ impl Show {
     pub fn begin(&mut self, act: &Act, plan: &Plan, alive: u64) {
         let (measure, length) = match act {
             Act::LogIn => (Measure::Resting, plan.clients.into()),
-            Act::Storm { clients, .. } => (Measure::Answers, (*clients).into()),
-            Act::Check { .. } => (Measure::Answers, alive),
+            Act::Storm { clients, .. } => (Measure::Answers(act.clone()), (*clients).into()),
+            Act::Check { .. } => (Measure::Answers(act.clone()), alive),
             Act::Hold { secs }
             | Act::Trickle { secs, .. }
             | Act::Churn { secs, .. }
@@ -48,9 +48,9 @@ impl Show {
     }
 
     pub fn progress(&self, counts: Counts) {
-        let at = match self.measure {
+        let at = match &self.measure {
             Measure::Resting => counts.resting,
-            Measure::Answers => counts.answered,
+            Measure::Answers(act) => counts.answers_to(act),
             Measure::Seconds => self.began.elapsed().as_secs(),
         };
         self.bar.set_position(at);

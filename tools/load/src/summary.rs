@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
 use crate::ledger::{Ledger, Losses, Tally};
+use crate::midway::Ran;
 use crate::outcome::{Outcome, Played, Point};
 
 /// For people.
@@ -14,6 +15,10 @@ pub fn text(outcome: &Outcome) -> String {
     for played in &outcome.acts {
         for line in losses(played) {
             let _ = writeln!(out, "{line}");
+        }
+        if let Some(Ran { secs, answered }) = played.midway {
+            let name = &played.name;
+            let _ = writeln!(out, "{name}: --midway ran after {secs:.2} s, {answered} answers");
         }
     }
     if !outcome.points.is_empty() {
@@ -142,6 +147,7 @@ fn act(played: &Played) -> Value {
         "plan": played.act,
         "began_secs": played.began_secs,
         "secs": played.secs,
+        "midway": played.midway,
         "clients": begun,
         "alive": alive,
         "left": left,

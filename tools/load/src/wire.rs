@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::act::{Act, Storm};
 use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::share::Share;
@@ -49,6 +50,9 @@ pub struct Counts {
     /// Questions of this act that have an answer, and those that never will.
     pub answered: u64,
     pub lost: u64,
+    /// Of the answers, those to DONE and to mail.
+    pub done: u64,
+    pub mail: u64,
 }
 
 impl Counts {
@@ -58,5 +62,16 @@ impl Counts {
         self.died += other.died;
         self.answered += other.answered;
         self.lost += other.lost;
+        self.done += other.done;
+        self.mail += other.mail;
+    }
+
+    /// Of those that the act is for: a storm's clients also go back to IDLE, and others log in.
+    pub fn answers_to(&self, act: &Act) -> u64 {
+        match act {
+            Act::Storm { what: Storm::Done, .. } | Act::Check { .. } => self.done,
+            Act::Storm { what: Storm::Mail, .. } => self.mail,
+            _ => self.answered,
+        }
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn setup(acts: Vec<Act>, common: Common) -> Result<Setup, Failure> {
         },
         asleep_within: Duration::try_from_secs_f64(asleep_within)?,
         settle: Duration::try_from_secs_f64(settle)?,
+        midway: common.midway,
         quiet: common.quiet,
     })
 }
