@@ -16,20 +16,14 @@ mod side {
     pub mod beside;
     pub mod binary;
     pub mod held;
-    pub mod letter;
     pub mod limits;
-    pub mod maildirs;
     pub mod memory;
-    pub mod peers;
-    pub mod pledge;
     pub mod pledged;
-    pub mod proc;
     pub mod rows;
     pub mod scale;
     pub mod sheet;
     pub mod slabs;
     pub mod words;
-    pub mod worker;
 }
 
 use std::error::Error;

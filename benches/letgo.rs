@@ -13,12 +13,7 @@
 mod side {
     pub mod answered;
     pub mod binary;
-    pub mod letter;
     pub mod limits;
-    pub mod maildirs;
-    pub mod peers;
-    pub mod pledge;
-    pub mod worker;
 }
 
 use std::error::Error;
@@ -31,12 +26,13 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use serde_json::json;
 use torpor::dovecot::{Dovecot, Options, Owner, Version, raise_open_files};
+use torpor::load::pledge::{Pledge, Terms};
+use torpor_load::peer::Peers;
+use torpor_load::stand_in::maildirs::{Copies, Maildirs};
+use torpor_load::stand_in::worker::Worker;
 
+use side::binary;
 use side::limits::Limits;
-use side::maildirs::{Copies, Maildirs};
-use side::peers::Peers;
-use side::pledge::{Pledge, Terms};
-use side::worker::Worker;
 
 /// What letting go of watches costs
 #[derive(Parser)]
@@ -95,8 +91,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Without a mailbox, and with.
 fn torpor(clients: u32) -> Result<[Cost; 2], Box<dyn Error>> {
-    let config = "doze_secs = 0\n".to_owned();
-    let mut pledge = Pledge::start(&Terms { config, clients, keepalive_secs: 0 })?;
+    let terms = Terms::new("doze_secs = 0\n", clients, 0)?;
+    let mut pledge = Pledge::start(&binary::release()?, &terms)?;
     let peers = Peers::start(2 * clients)?;
     let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
     maildirs.make(clients)?;

@@ -12,16 +12,7 @@
 
 mod side {
     pub mod binary;
-    pub mod cpu;
-    pub mod letter;
     pub mod limits;
-    pub mod maildirs;
-    pub mod null;
-    pub mod peers;
-    pub mod pledge;
-    pub mod proc;
-    pub mod throng;
-    pub mod worker;
 }
 
 use std::error::Error;
@@ -29,9 +20,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use torpor::dovecot::raise_open_files;
+use torpor::load::pledge::Terms;
+use torpor::load::throng::Throng;
 
+use side::binary;
 use side::limits::Limits;
-use side::throng::Throng;
 
 /// A million sleepers
 #[derive(Parser)]
@@ -63,18 +56,20 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
     raise_open_files();
     let _limits = Limits::raise()?;
-    let dense = arguments.config.contains("dense = true");
+    let config = Terms::new(&arguments.config, 0, 0)?.config;
+    let bytes_max = if config.sleep.dense { DENSE_BYTES_MAX } else { ASLEEP_BYTES_MAX };
     let throng = Throng {
         clients: arguments.clients,
         mailboxes: arguments.mailboxes.min(arguments.clients),
         hold_secs: arguments.hold,
         keepalive_secs: arguments.keepalive_secs,
         wakes: arguments.wakes.min(arguments.clients),
-        config: arguments.config,
-        bytes_max: Some(if dense { DENSE_BYTES_MAX } else { ASLEEP_BYTES_MAX }),
+        config,
+        bytes_max: Some(bytes_max),
+        cpu_percent_max: Some(CPU_PERCENT_MAX),
     };
     let mut fine = true;
-    for figure in throng.play()? {
+    for figure in throng.play(&binary::release()?, |what| eprintln!("{what}"))? {
         let verdict = match figure.most {
             Some(_) if figure.is_kept() => "ok",
             Some(_) => "MISS",
@@ -89,3 +84,4 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// 4.7 GB for a million.
 const ASLEEP_BYTES_MAX: f64 = 4700.0;
 const DENSE_BYTES_MAX: f64 = 4500.0;
+const CPU_PERCENT_MAX: f64 = 8.0;

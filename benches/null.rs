@@ -5,8 +5,8 @@
 //! torpor has counted itself, from the step that begins with the client's completion to the
 //! descriptor's sendmsg, less the waits for connect and VERSION; and what is seen of it from
 //! outside, from the moment the client is told to speak to the worker's accept, and from the
-//! worker's VERSION to the descriptor. Keepalives are measured on sleepers of their own, so that none
-//! counts as part of a hibernate or wake.
+//! worker's VERSION to the descriptor. Keepalives are measured on sleepers of their own, so that
+//! none counts as part of a hibernate or wake.
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench null -- \
@@ -16,12 +16,6 @@
 
 mod side {
     pub mod binary;
-    pub mod cpu;
-    pub mod letter;
-    pub mod null;
-    pub mod peers;
-    pub mod pledge;
-    pub mod worker;
 }
 
 use std::collections::BTreeMap;
@@ -38,13 +32,14 @@ use serde_json::json;
 use torpor::config::control_path;
 use torpor::control;
 use torpor::dovecot::raise_open_files;
+use torpor::load::pledge::{Pledge, Terms};
 use torpor_handoff::delays::BOUNDS_US;
+use torpor_load::machine::cpu_us;
+use torpor_load::peer::Peers;
+use torpor_load::stand_in::letter::Random;
+use torpor_load::stand_in::taker::{self, Talk};
 
-use side::cpu::cpu_us;
-use side::letter::Random;
-use side::null::{self, Talk};
-use side::peers::Peers;
-use side::pledge::{Pledge, Terms};
+use side::binary;
 
 /// torpor's own cost of a hibernate, a wake and a keepalive
 #[derive(Parser)]
@@ -149,7 +144,7 @@ fn hold(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Erro
 fn stir(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     let clients = arguments.clients;
     let mut pledge = start(arguments, KEEPALIVE_SECS_LATE)?;
-    let talks = null::start(pledge.base_dir(), WORKERS)?;
+    let talks = taker::start(pledge.base_dir(), WORKERS)?;
     let peers = Peers::start(clients)?;
 
     let (begin, cpu) = (Instant::now(), cpu_us(&pledge.family()));
@@ -162,7 +157,7 @@ fn stir(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Erro
     let mut order: Vec<u32> = (0..clients).collect();
     let mut random = Random(7);
     for at in (1..order.len()).rev() {
-        order.swap(at, (random.next() % (at as u64 + 1)) as usize);
+        order.swap(at, (random.draw() % (at as u64 + 1)) as usize);
     }
     order.truncate(arguments.wakes.unwrap_or(clients) as usize);
     let slow = order.split_off(order.len() - order.len() / 5);
@@ -175,11 +170,12 @@ fn stir(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-fn start(arguments: &Arguments, keepalive_secs: u32) -> std::io::Result<Pledge> {
+fn start(arguments: &Arguments, keepalive_secs: u32) -> Result<Pledge, Box<dyn Error>> {
     // Our workers are threads, which never end: only their age says that they are free again.
     let room = "[wake]\nworkers_max = 60000\nawake_age_ms_max = 1000\n";
-    let config = format!("{}\n{room}", arguments.config);
-    Pledge::start(&Terms { config, clients: arguments.clients, keepalive_secs })
+    let lines = format!("{}\n{room}", arguments.config);
+    let terms = Terms::new(&lines, arguments.clients, keepalive_secs)?;
+    Ok(Pledge::start(&binary::release()?, &terms)?)
 }
 
 /// Wakes at a rate, for their delays.

@@ -4,10 +4,6 @@
 //! cargo bench -p torpor-suite --bench parse -- [NAME]
 //! ```
 
-mod side {
-    pub mod letter;
-}
-
 use std::hint::black_box;
 
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
@@ -19,8 +15,7 @@ use torpor_engine::slots::Slots;
 use torpor_engine::wheel::{TICK_MS, Wheel};
 use torpor_handoff::line::{HibernateLine, Wakeup, unhibernate};
 use torpor_handoff::queue::{Class, Queue};
-
-use side::letter::{Facts, Random, line};
+use torpor_load::stand_in::letter::{Facts, Random, line};
 
 criterion_group!(pieces, lines, clients, time);
 criterion_main!(pieces);

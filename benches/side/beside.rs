@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use torpor::dovecot::{Client, Dovecot, Options, Owner, Version};
+use torpor_load::peer::Peers;
+use torpor_load::stand_in::maildirs::{Copies, Maildirs};
+use torpor_load::stand_in::worker::Worker;
 
-use super::maildirs::{Copies, Maildirs};
-use super::peers::Peers;
 use super::scale::{Scale, Weight};
-use super::worker::Worker;
 
 /// A client that sleeps in stock imap-hibernate, its watches included.
 ///

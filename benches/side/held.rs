@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::runtime::Builder;
+use torpor_load::peer::Peers;
 
-use super::peers::Peers;
 use super::scale::{Scale, Weight};
 
 /// A connection that nobody waits for.

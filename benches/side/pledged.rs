@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use torpor::load::pledge::{Pledge, Terms};
 use torpor_engine::sys::vault::Vault;
+use torpor_load::peer::Peers;
+use torpor_load::stand_in::maildirs::{Copies, Maildirs};
 
-use super::maildirs::{Copies, Maildirs};
-use super::peers::Peers;
-use super::pledge::{Pledge, Terms};
+use super::binary;
 use super::scale::{Scale, Weight};
 
 /// Sleepers on TCP, with these lines of configuration.
@@ -66,8 +67,8 @@ pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
 /// As [`tcp`].
 pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
     // The looks take a while, in which nothing else is to happen to anybody.
-    let terms = Terms { config: config.to_owned(), clients: 2 * mailboxes + 1, keepalive_secs: 0 };
-    let mut pledge = Pledge::start(&terms)?;
+    let terms = Terms::new(config, 2 * mailboxes + 1, 0)?;
+    let mut pledge = Pledge::start(&binary::release()?, &terms)?;
     let peers = Peers::start(2 * mailboxes + 2)?;
     let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
     maildirs.make(mailboxes + 1)?;
@@ -83,8 +84,8 @@ pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
     Ok(watching.on_top_of(&blind))
 }
 
-fn start(clients: u32, config: &str) -> std::io::Result<Pledge> {
-    Pledge::start(&Terms { config: config.to_owned(), clients, keepalive_secs: 120 })
+fn start(clients: u32, config: &str) -> Result<Pledge, Box<dyn Error>> {
+    Ok(Pledge::start(&binary::release()?, &Terms::new(config, clients, 120)?)?)
 }
 
 fn hold(pledge: &mut Pledge, peers: &Peers, count: u32) -> Result<(), Box<dyn Error>> {

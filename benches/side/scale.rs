@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use torpor_load::machine::{descriptors, table_bytes, used_bytes};
 
 use super::memory::pss_bytes;
-use super::proc::{descriptors, table_bytes, used_bytes};
 use super::slabs::{self, Slabs};
 
 /// One look.

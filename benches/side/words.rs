@@ -5,8 +5,7 @@ use std::io;
 
 use torpor_engine::cold::Cold;
 use torpor_engine::limits::Limits;
-
-use super::letter::{Facts, Random, line};
+use torpor_load::stand_in::letter::{Facts, Random, line};
 
 /// Names and bytes a line of each way.
 ///

@@ -16,7 +16,7 @@ use crate::doctor::{self, DoctorOptions};
 use crate::engine;
 use crate::front::hash::Cost;
 use crate::front::{self, passwd};
-use crate::load::{self, LoadCommand};
+use crate::load::{self, LoadArgs};
 use crate::serve::{self, Errand, ServeOptions, Verdict};
 use crate::worker::{self, WorkerArgs};
 
@@ -78,8 +78,7 @@ enum Command {
         cost: Cost,
     },
     /// Loads an IMAP server with idle clients, and shows what they saw
-    #[command(subcommand)]
-    Load(Box<LoadCommand>),
+    Load(Box<LoadArgs>),
     #[command(hide = true, name = load::CREW)]
     LoadCrew,
     #[command(hide = true, name = "anvil-pid")]
@@ -217,7 +216,7 @@ pub fn run() -> ExitCode {
         Command::Demo(DemoArgs { dovecot, clients, quick, json }) => {
             demo::run(DemoOptions { dovecot, clients, quick, json })
         }
-        Command::Load(command) => load::run(*command),
+        Command::Load(args) => load::run(*args),
         Command::LoadCrew => torpor_load::crew::serve(),
         Command::AnvilPid { parent } => named(c"torpor-anvil", || serve::run_helper(parent)),
         Command::Worker(args) => named(c"torpor-worker", || worker::run(args)),

@@ -1,6 +1,11 @@
-//! `torpor load`: what can be typed. `setup` makes a plan of it.
+//! `torpor load`: what can be typed. `setup` makes a plan of a scenario; `throng` is the one that
+//! needs no mail server.
+
+pub mod pledge;
+pub mod throng;
 
 mod setup;
+mod tun;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +14,19 @@ use clap::{Args, Subcommand};
 use torpor_load::run::run as play;
 use torpor_load::{Outcome, summary};
 
+use self::tun::TunArgs;
+
 /// The name of the hidden command that becomes a crew.
 pub const CREW: &str = "load-crew";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct LoadArgs {
+    #[command(subcommand)]
+    scenario: Option<LoadCommand>,
+    #[command(flatten)]
+    tun: TunArgs,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum LoadCommand {
@@ -141,6 +157,9 @@ pub struct Common {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=250))]
     processes: Option<u32>,
+    /// Run this shell command once a third of each storm's answers have come
+    #[arg(long, value_name = "COMMAND")]
+    midway: Option<String>,
     /// Do not ask everybody for a sign of life at the end
     #[arg(long)]
     no_check: bool,
@@ -157,9 +176,6 @@ pub struct Common {
     append: bool,
     #[command(flatten)]
     sight: Sight,
-    /// Run this shell command once a third of each storm's answers have come
-    #[arg(long, value_name = "COMMAND")]
-    midway: Option<String>,
     /// Write everything as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -195,16 +211,12 @@ struct Sight {
 }
 
 /// Runs a scenario. Exit codes: 0 all were answered, 1 somebody was not, 2 it did not run.
-pub fn run(command: LoadCommand) -> ExitCode {
-    let (acts, common) = setup::acts(command);
-    let (json, report) = (common.json.clone(), common.report.clone());
-    let played = setup::setup(acts, common).and_then(|setup| Ok(play(&setup)?));
-    let written = played.and_then(|outcome| {
-        print!("{}", summary::text(&outcome));
-        write(&outcome, json, report)?;
-        Ok(outcome.is_fine())
-    });
-    match written {
+pub fn run(args: LoadArgs) -> ExitCode {
+    let fine = match args.scenario {
+        Some(command) => run_scenario(command),
+        None => tun::run(&args.tun),
+    };
+    match fine {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -212,6 +224,15 @@ pub fn run(command: LoadCommand) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn run_scenario(command: LoadCommand) -> Result<bool, Failure> {
+    let (acts, common) = setup::acts(command);
+    let (json, report) = (common.json.clone(), common.report.clone());
+    let outcome = play(&setup::setup(acts, common)?)?;
+    print!("{}", summary::text(&outcome));
+    write(&outcome, json, report)?;
+    Ok(outcome.is_fine())
 }
 
 type Failure = Box<dyn std::error::Error>;

@@ -11,7 +11,8 @@
 //! thousands of seats; a seat is one client. Nothing is estimated: every client and every
 //! question has exactly one end in the ledger, and a ledger that does not balance is an error.
 //!
-//! Beside it stands [`peer`]: clients without sockets, for benches that count the server's memory.
+//! Beside it stand [`peer`], clients without sockets, and [`stand_in`], the worker that puts them to
+//! sleep with a torpor: so that what the machine has in use is the server's alone.
 
 mod floor;
 mod ledger;
@@ -30,11 +31,13 @@ mod wire;
 
 pub mod act;
 pub mod crew;
+pub mod machine;
 pub mod peer;
 pub mod plan;
 pub mod post;
 pub mod report;
 pub mod run;
+pub mod stand_in;
 pub mod summary;
 pub mod users;
 pub mod watch;

@@ -19,10 +19,12 @@
 
 mod crowd;
 mod device;
+mod peers;
 mod segment;
 mod tcb;
 mod thread;
 
 pub use crowd::{Crowd, CrowdError};
 pub use device::missing;
+pub use peers::Peers;
 pub use tcb::Tally;

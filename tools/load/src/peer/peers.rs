@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
 
-use torpor_load::peer::Crowd;
+use super::Crowd;
 
 /// Peers, and where they connect.
 pub struct Peers {

@@ -1,4 +1,4 @@
-//! The worker's part of a hibernation, played by us.
+//! The worker's part of a hibernation.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut word = self.0;
         word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -18,11 +18,11 @@ impl Random {
     }
 
     fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.draw() % end
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
+        (0..count).map(|_| self.draw() as u8).collect()
     }
 
     /// 6 to 12 letters and digits.
@@ -48,7 +48,7 @@ pub struct Facts {
 pub fn line(random: &mut Random, facts: Facts) -> String {
     let Facts { inode, minor, keepalive_secs, notify } = facts;
     let (user, mailbox) = (random.word(), random.word());
-    let (ip, port) = (random.next() as u32, 1024 + random.below(64_000) as u16);
+    let (ip, port) = (random.draw() as u32, 1024 + random.below(64_000) as u16);
     // Dovecot's session id: time, port and address.
     let session = [&random.bytes(6)[..], &port.to_be_bytes(), &ip.to_be_bytes()].concat();
     // Appendix A of its protocol: magic, mailbox, GUID, UIDs and sequences, flags.

@@ -91,5 +91,5 @@ impl Copies {
 }
 
 const FOLDERS: [&str; 2] = ["new", "cur"];
-/// inotify instances that the bench has at once.
+/// inotify instances that we have at once.
 const COPIES_MAX: usize = 64;

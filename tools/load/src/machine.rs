@@ -1,4 +1,4 @@
-//! What /proc says of processes beside their own memory, and of the machine.
+//! What /proc says of processes beside their own memory, and of the whole machine.
 
 use std::io;
 
@@ -19,6 +19,21 @@ pub fn table_bytes(pids: &[i32]) -> io::Result<u64> {
 pub fn descriptors(pids: &[i32]) -> u64 {
     let count = |pid: &i32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     pids.iter().map(count).sum::<usize>() as u64
+}
+
+/// Time that all threads of these processes have had a processor since they began, in
+/// microseconds.
+pub fn cpu_us(pids: &[i32]) -> f64 {
+    let mut nanoseconds = 0.0;
+    for pid in pids {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let first = text.split(' ').next().and_then(|word| word.parse::<f64>().ok());
+            nanoseconds += first.unwrap_or(0.0);
+        }
+    }
+    nanoseconds / 1000.0
 }
 
 /// Memory of the whole machine that is neither free nor a copy of what lies on a disk, in bytes.
