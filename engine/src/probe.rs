@@ -4,6 +4,8 @@
 //! line each what is missing, what it is called and how it is mended. The kernel's version is
 //! never asked for: what counts is what it does.
 
+mod judge;
+
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
@@ -14,8 +16,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::limits::Limits;
 use crate::places::Places;
 use crate::sys::dense::Dense;
-use crate::sys::vault::Vault;
-use crate::sys::{SUBMISSIONS, trial};
+use crate::sys::trial;
+use crate::sys::vault::{TABLE_PLACES, Vault};
 use crate::watcher::Marks;
 
 /// Something that an operator should know before the engine starts.
@@ -82,6 +84,14 @@ pub fn probe(limits: &Limits, wishes: &Wishes) -> Vec<Finding> {
     findings
 }
 
+/// True where each sleeper may keep a descriptor number: nothing else can hold its socket, or its
+/// mailbox's watches can be nobody else's. `has_homes`: as [`Wishes::has_homes`].
+pub fn keeps_numbers(has_homes: bool) -> bool {
+    let status = || fs::read_to_string("/proc/self/status");
+    let adopts = || has_homes || status().is_ok_and(|status| can_read_by_handle(&status));
+    Vault::create(TABLE_PLACES).is_err() || !adopts()
+}
+
 /// What was seen. Numbers that cannot be read are the ones that disturb nobody.
 #[derive(Clone, Debug)]
 struct Host {
@@ -109,6 +119,12 @@ struct Host {
     items_max: u64,
     /// net.core.somaxconn.
     backlog_max: u64,
+    /// fs.inotify.max_queued_events.
+    events_max: u64,
+    /// net.ipv4.tcp_mem, the second: where TCP begins to save, in pages.
+    tcp_pages: u64,
+    /// MemTotal.
+    memory_bytes: u64,
     /// CAP_DAC_READ_SEARCH is in the effective set, or all mail lies in homes that are known.
     adopts_watches: bool,
 }
@@ -133,124 +149,12 @@ impl Host {
             instances_max: number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(u64::MAX),
             items_max: number("/proc/sys/fs/epoll/max_user_watches").unwrap_or(u64::MAX),
             backlog_max: number("/proc/sys/net/core/somaxconn").unwrap_or(u64::MAX),
+            events_max: number("/proc/sys/fs/inotify/max_queued_events").unwrap_or(u64::MAX),
+            tcp_pages: word("/proc/sys/net/ipv4/tcp_mem", 1).unwrap_or(u64::MAX),
+            memory_bytes: word("/proc/meminfo", 1).map_or(u64::MAX, |kib: u64| kib * 1024),
             adopts_watches: status.is_ok_and(|status| can_read_by_handle(&status)),
         }
     }
-
-    fn judge(&self, limits: &Limits, findings: &mut Vec<Finding>) {
-        use Severity::{Refusal, Warning};
-        let mut say = |severity, line| findings.push(Finding { severity, line });
-        match &self.ring {
-            Err(_) if self.io_uring_disabled > 0 => say(
-                Refusal,
-                format!(
-                    "host: io_uring is forbidden: kernel.io_uring_disabled = {}; set it to 0, or \
-                     to 1 and run in the group of kernel.io_uring_group",
-                    self.io_uring_disabled
-                ),
-            ),
-            Err(why) => say(Refusal, why.clone()),
-            Ok(missing) if !missing.is_empty() => {
-                let missing = missing.join(", ");
-                say(Refusal, format!("host: io_uring lacks {missing}: Linux 6.1 is needed"));
-            }
-            Ok(_) => {}
-        }
-        if let (Ok(_), Err(why)) = (&self.ring, &self.vault) {
-            let cost = "clients keep descriptors of their own and do not outlive the engine";
-            say(Warning, format!("{why}; {cost}"));
-        }
-        if let Err(why) = &self.dense {
-            let cost = "sleepers have items, of 222 bytes of kernel memory each";
-            let remedy =
-                "add CAP_BPF and CAP_PERFMON to CapabilityBoundingSet, or set dense = false";
-            say(Warning, format!("{why}; {cost}; {remedy}"));
-        }
-        if !self.has_proc {
-            let line = "host: /proc is not mounted, so a notify descriptor cannot be recognized";
-            say(Refusal, line.into());
-        }
-        self.judge_descriptors(limits, &mut say);
-        self.judge_watches(limits, &mut say);
-        if self.items_max < limits.slots_max.into() {
-            let line = format!(
-                "host: fs.epoll.max_user_watches = {} is below slots_max = {}: sleepers beyond it \
-                 cost 650 bytes more each; raise it",
-                self.items_max, limits.slots_max
-            );
-            say(Warning, line);
-        }
-        if self.backlog_max < LISTEN_BACKLOG as u64 {
-            let line = format!(
-                "host: net.core.somaxconn = {} is below {LISTEN_BACKLOG}: in a burst of \
-                 hibernations workers find the socket busy and stay; raise it",
-                self.backlog_max
-            );
-            say(Warning, line);
-        }
-    }
-
-    fn judge_descriptors(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
-        let (own, lent) = if self.vault.is_ok() { (0, SUBMISSIONS) } else { (1, 0) };
-        let all = own + u64::from(!self.adopts_watches);
-        for (each, severity) in [(own, Severity::Refusal), (all, Severity::Warning)] {
-            let needed = descriptors_needed(limits, each) + u64::from(lent);
-            if self.descriptors_max < needed {
-                let who = match each {
-                    0 => format!("conns_max = {}", limits.conns_max),
-                    _ => format!("slots_max = {} with {each} for each client", limits.slots_max),
-                };
-                let line = format!(
-                    "host: RLIMIT_NOFILE = {} is below {needed}, which {who} needs; raise \
-                     LimitNOFILE or lower what needs it",
-                    self.descriptors_max
-                );
-                return say(severity, line);
-            }
-        }
-    }
-
-    fn judge_watches(&self, limits: &Limits, say: &mut impl FnMut(Severity, String)) {
-        if let Some(folder) = &self.unpolled {
-            say(Severity::Refusal, format!("config: watch.poll_dirs: there is no {folder}"));
-        }
-        let mut warn = |line| say(Severity::Warning, line);
-        self.unmarked.iter().for_each(|line| warn(line.clone()));
-        if !self.adopts_watches {
-            warn(
-                "host: CAP_DAC_READ_SEARCH is missing: each sleeper keeps a notify descriptor of \
-                 its own, which costs kernel memory and 8 to 16 ms to close; set \
-                 AmbientCapabilities=CAP_DAC_READ_SEARCH"
-                    .into(),
-            );
-            if self.instances_max < limits.slots_max.into() {
-                warn(format!(
-                    "host: fs.inotify.max_user_instances = {} is all that sleepers of one mail \
-                     user may keep; raise it to slots_max = {}",
-                    self.instances_max, limits.slots_max
-                ));
-            }
-        }
-        // Maildir: new and cur.
-        let needed = u64::from(limits.mailboxes_max) * 2;
-        if !self.is_marked && self.watches_max < needed {
-            warn(format!(
-                "host: fs.inotify.max_user_watches = {} is below {needed}, which mailboxes_max = \
-                 {} may need; raise it",
-                self.watches_max, limits.mailboxes_max
-            ));
-        }
-    }
-}
-
-/// Descriptors with every place taken: of clients, for as long as the vault does not have them; of
-/// connections with what they have brought; of conversations with their workers; and a reserve,
-/// without which a descriptor that is passed while the table is full would be lost in the kernel.
-fn descriptors_needed(limits: &Limits, per_client: u64) -> u64 {
-    let clients = u64::from(limits.slots_max) * per_client;
-    let conns = u64::from(limits.conns_max) * 3;
-    let handoffs = u64::from(limits.handoffs_in_flight_max) * 2;
-    clients + conns + handoffs + DESCRIPTORS_RESERVE
 }
 
 /// Gives the soft limit that is then in force.
@@ -269,7 +173,12 @@ fn can_read_by_handle(status: &str) -> bool {
 }
 
 fn number<N: FromStr>(path: &str) -> Option<N> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    word(path, 0)
+}
+
+/// A word of a file, the first being 0.
+fn word<N: FromStr>(path: &str, at: usize) -> Option<N> {
+    fs::read_to_string(path).ok()?.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
 /// What the hibernate socket's listen(2) should ask for.

@@ -155,11 +155,11 @@ impl Config {
         }
     }
 
-    /// Clients asleep at once: what is configured, else as many as `files_max` descriptors
-    /// (RLIMIT_NOFILE) carry after the reserve, at most [`SLOTS_DEFAULT`].
-    pub fn slots_max(&self, files_max: u64) -> u32 {
-        let fit = files_max.saturating_sub(self.files_reserved()).min(SLOTS_DEFAULT.into());
-        self.sleep.slots_max.unwrap_or(fit as u32)
+    /// Clients asleep at once: what is configured, else [`SLOTS_DEFAULT`]. Where each of them may
+    /// keep a descriptor, no more than `numbers_max` (RLIMIT_NOFILE) carry after the reserve.
+    pub fn slots_max(&self, numbers_max: Option<u64>) -> u32 {
+        let left = numbers_max.map_or(u64::MAX, |max| max.saturating_sub(self.files_reserved()));
+        self.sleep.slots_max.unwrap_or(left.min(SLOTS_DEFAULT.into()) as u32)
     }
 
     /// Descriptors for everything that is not a sleeping client: a hibernate connection brings

@@ -208,7 +208,7 @@ fn start(keeper: &mut Keeper<'_>, living: Vec<Living>, new: &Config) -> io::Resu
 
 fn check(mut config: Config, host: &Host) -> ExitCode {
     let judgement = host.judge(&config);
-    config.sleep.slots_max = Some(config.slots_max(host.files_max));
+    config.sleep.slots_max = Some(host.limits(&config).slots_max);
     match toml::to_string_pretty(&config) {
         Ok(text) => print!("{text}"),
         Err(error) => return fail(&error),

@@ -16,6 +16,9 @@ fn host() -> Host {
         instances_max: 128,
         items_max: 1 << 20,
         backlog_max: 4096,
+        events_max: 16_384,
+        tcp_pages: 2048,
+        memory_bytes: 1 << 30,
         adopts_watches: true,
     }
 }
@@ -61,6 +64,13 @@ fn each_lack_is_one_line_with_its_knob() {
         (Host { watches_max: 8192, ..host() }, "warning: host:", "max_user_watches = 8192"),
         (Host { items_max: 9000, ..host() }, "warning: host:", "max_user_watches = 9000"),
         (Host { backlog_max: 128, ..host() }, "warning: host:", "somaxconn = 128"),
+        (Host { events_max: 1000, ..host() }, "warning: host:", "max_queued_events = 1000"),
+        (Host { tcp_pages: 2047, ..host() }, "warning: host:", "16384 sleepers take 2048 when"),
+        (
+            Host { memory_bytes: 64 << 20, ..host() },
+            "warning: host:",
+            "MemTotal = 64 MiB is below 68 MiB, which slots_max = 16384 sleepers take",
+        ),
     ] {
         let lines = lines(&host);
         assert_eq!(lines.len(), 1, "{lines:?}");

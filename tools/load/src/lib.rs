@@ -11,8 +11,8 @@
 //! thousands of seats; a seat is one client. Nothing is estimated: every client and every
 //! question has exactly one end in the ledger, and a ledger that does not balance is an error.
 //!
-//! Beside it stand [`peer`], clients without sockets, and [`stand_in`], the worker that puts them to
-//! sleep with a torpor: so that what the machine has in use is the server's alone.
+//! Beside it stand [`peer`], clients without sockets, and [`stand_in`], the worker that puts them
+//! to sleep with a torpor: so that what the machine has in use is the server's alone.
 
 mod floor;
 mod ledger;

@@ -8,7 +8,7 @@ fn parse(text: &str) -> Result<Config, String> {
 fn an_empty_file_is_the_defaults_and_they_work() {
     let config = parse("").expect("defaults");
     assert_eq!(config, Config::default());
-    assert_eq!(config.limits(config.slots_max(1 << 20)).check(), Ok(()));
+    assert_eq!(config.limits(config.slots_max(None)).check(), Ok(()));
     assert_eq!(config.knobs(), Knobs::default());
 }
 
@@ -45,12 +45,13 @@ fn errors_name_file_line_and_key() {
 }
 
 #[test]
-fn slots_leave_room_for_everything_else() {
+fn sleepers_with_numbers_leave_room_for_everything_else() {
     let config = Config::default();
-    assert_eq!(config.slots_max(20_000), 20_000 - config.files_reserved() as u32);
-    assert_eq!(config.slots_max(100), 0, "the start then says so");
-    assert_eq!(config.slots_max(u64::MAX), SLOTS_DEFAULT);
-    assert_eq!(parse("[sleep]\nslots_max = 7").expect("7").slots_max(20_000), 7);
+    assert_eq!(config.slots_max(None), SLOTS_DEFAULT, "descriptors are no bound of theirs");
+    assert_eq!(config.slots_max(Some(20_000)), 20_000 - config.files_reserved() as u32);
+    assert_eq!(config.slots_max(Some(100)), 0, "the start then says so");
+    assert_eq!(config.slots_max(Some(u64::MAX)), SLOTS_DEFAULT);
+    assert_eq!(parse("[sleep]\nslots_max = 7").expect("7").slots_max(Some(20_000)), 7);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use torpor_engine::limits::Limits;
-use torpor_engine::probe::{Severity, Wishes, probe};
+use torpor_engine::probe::{Severity, Wishes, keeps_numbers, probe};
 
 use crate::config::Config;
 
@@ -30,7 +30,8 @@ impl Host {
 
     /// The engine's bounds on this host.
     pub fn limits(&self, config: &Config) -> Limits {
-        config.limits(config.slots_max(self.files_max))
+        let numbered = keeps_numbers(config.front.maildir.is_some());
+        config.limits(config.slots_max(numbered.then_some(self.files_max)))
     }
 
     /// Tries what the engine will do.
@@ -64,13 +65,23 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SLOTS_DEFAULT;
+
+    #[test]
+    fn sleepers_without_numbers_are_as_many_whatever_the_limit_of_descriptors_is() {
+        let (config, few) = (Config::default(), Host { files_max: 256 });
+        if keeps_numbers(false) {
+            let refusals = few.judge(&config).refusals;
+            assert_eq!(refusals.len(), 1);
+            assert!(refusals[0].contains("LimitNOFILE"), "{refusals:?}");
+        } else {
+            assert_eq!(few.limits(&config).slots_max, SLOTS_DEFAULT);
+        }
+    }
 
     #[test]
     fn too_few_descriptors_are_refused_with_the_knob_to_turn() {
         let mut config = Config::default();
-        let few = Host { files_max: 256 }.judge(&config).refusals;
-        assert_eq!(few.len(), 1);
-        assert!(few[0].contains("LimitNOFILE"), "{few:?}");
         let host = Host::raise();
         config.sleep.slots_max = Some(16);
         config.hibernate.conns_max = 65_536;
