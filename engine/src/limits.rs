@@ -109,7 +109,7 @@ impl Default for Limits {
 impl Default for Knobs {
     fn default() -> Self {
         Self {
-            workers_max: 512,
+            workers_max: 850,
             awake_age_ms_max: 60_000,
             input_wait_ms_max: 300_000,
             change_wait_ms_max: 0,

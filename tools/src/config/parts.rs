@@ -221,7 +221,7 @@ impl Default for Watch {
 impl Default for Wake {
     fn default() -> Self {
         Self {
-            workers_max: 512,
+            workers_max: 850,
             handoffs_in_flight_max: 64,
             awake_age_ms_max: 60_000,
             input_wait_ms_max: 300_000,
