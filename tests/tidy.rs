@@ -78,7 +78,7 @@ fn unsafe_is_rare_short_and_in_its_rooms() {
     }
     println!("{blocks} unsafe blocks outside of tests");
     assert_none(&broken, "unsafe outside of sys/, or over 10 lines");
-    assert!((1..=15).contains(&blocks), "{blocks} unsafe blocks, 15 are allowed");
+    assert!((1..=14).contains(&blocks), "{blocks} unsafe blocks, 14 are allowed");
 }
 
 #[test]

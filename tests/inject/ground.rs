@@ -61,6 +61,22 @@ impl Ground {
         pid.expect("seen above") as u32
     }
 
+    /// The pid of the engine's watcher, as soon as one runs.
+    pub fn watcher_pid(&self) -> u32 {
+        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let mut pid = None;
+        eventually("a watcher runs", || {
+            let children = fs::read_to_string(&path).expect("torpor lives");
+            let mut pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+            pid = pids.find(|pid: &u32| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.split(|byte| *byte == 0).nth(1) == Some(b"watcher")
+            });
+            pid.is_some()
+        });
+        pid.expect("seen above")
+    }
+
     /// True exactly when another engine answers than that of this pid.
     pub fn is_gone(&self, pid: u32) -> bool {
         self.pid() != pid

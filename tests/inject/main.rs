@@ -25,11 +25,14 @@ fn passing_errors_lose_nobody() {
     let open = ground.descriptors_at_rest();
     let nth_max = if std::env::var_os("TORPOR_NIGHTLY").is_some() { NTH_MAX } else { 1 };
     let mut never = Vec::new();
-    for (call, errnos) in CALLS {
+    let of_engine = CALLS.iter().map(|call| (false, call));
+    let all = of_engine.chain(OF_WATCHER.iter().map(|call| (true, call)));
+    for (is_watchers, (call, errnos)) in all {
         let mut calls_hit = 0;
         for errno in errnos.split(' ') {
             for nth in 1..=nth_max {
-                let strace = Strace::attach(ground.pid(), call, &format!("error={errno}"), nth);
+                let pid = if is_watchers { ground.watcher_pid() } else { ground.pid() };
+                let strace = Strace::attach(pid, call, &format!("error={errno}"), nth);
                 let lived = ground.live();
                 let hits = strace.detach();
                 println!("{call} {errno} {nth}: {hits} injected, {lived:?}");
@@ -59,11 +62,6 @@ const CALLS: &[(&str, &str)] = &[
     ("getsockopt", "ENOBUFS ENOMEM"),
     ("getpeername", "ENOBUFS ENOTCONN"),
     ("readlink", "ENOMEM EACCES"),
-    // The watcher.
-    ("openat", "EMFILE ENFILE ENOMEM EACCES EINTR"),
-    ("open_by_handle_at", "ESTALE ENOMEM EPERM EMFILE"),
-    ("inotify_add_watch", "ENOSPC ENOMEM EACCES"),
-    ("inotify_rm_watch", "EINVAL"),
     // The handoff thread; the second on the way into the epoll set of the sleepers, too.
     ("epoll_wait", "EINTR"),
     ("epoll_ctl", "ENOMEM ENOSPC"),
@@ -74,6 +72,16 @@ const CALLS: &[(&str, &str)] = &[
     ("sendmsg", "EINTR ENOBUFS ENOMEM ETOOMANYREFS EMFILE"),
     ("recvmsg", "EINTR ENOBUFS ENOMEM"),
     ("recvfrom", "EINTR ENOBUFS ENOMEM"),
+];
+
+/// Those of the watcher, which has a copy of a descriptor that its client's engine has, too.
+const OF_WATCHER: &[(&str, &str)] = &[
+    ("openat", "EMFILE ENFILE ENOMEM EACCES EINTR"),
+    ("open_by_handle_at", "ESTALE ENOMEM EPERM EMFILE"),
+    ("inotify_add_watch", "ENOSPC ENOMEM EACCES"),
+    ("inotify_rm_watch", "EINVAL"),
+    ("recvmsg", "EINTR ENOBUFS ENOMEM"),
+    ("sendto", "EINTR ENOBUFS ENOMEM"),
 ];
 
 /// No life makes a call so often in one thread.

@@ -3,7 +3,8 @@
 //!
 //! A kill before a call finds the one before it done, and of a batch of ring operations as much as
 //! the kernel had done. Of `all` calls it is the busiest thread, the engine's, that comes to its
-//! Nth first; the calls that are named after it are the handoff thread's and the watcher's.
+//! Nth first; the calls that are named after it are the handoff thread's. Its watcher is killed in
+//! the same way, and nobody notices.
 
 use std::time::Duration;
 
@@ -40,8 +41,36 @@ fn a_kill_at_any_call_loses_nobody() {
     println!("{kills} kills, nobody lost");
 }
 
+/// By day a few of its calls, by night all.
+#[test]
+fn a_watcher_killed_at_any_call_is_not_noticed() {
+    let mut ground = Ground::start("watcher");
+    ground.live();
+    let (engine, open) = (ground.pid(), ground.descriptors_at_rest());
+    let step = if std::env::var_os("TORPOR_NIGHTLY").is_some() { 1 } else { 4 };
+    let mut kills = 0;
+    for nth in (1..NTH_MAX).step_by(step) {
+        // One that has run for less would be given a rest.
+        std::thread::sleep(Duration::from_millis(1050));
+        let pid = ground.watcher_pid();
+        let strace = Strace::attach(pid, "all", "signal=SIGKILL", nth);
+        let lived = ground.live();
+        let killed = ground.watcher_pid() != pid;
+        strace.detach();
+        println!("{nth}: killed {killed}, {lived:?}");
+        ground.settle(open, &format!("killed at {nth}"));
+        assert_eq!((lived.refused, ground.pid()), (0, engine), "a worker noticed");
+        assert!(killed || nth > 1, "a life has no work for a watcher");
+        if !killed {
+            break;
+        }
+        kills += 1;
+    }
+    println!("{kills} watchers killed, nobody noticed");
+}
+
 /// Calls, and the step from one to the next by day.
-const CALLS: [(&str, usize); 9] = [
+const CALLS: [(&str, usize); 8] = [
     ("all", 7),
     ("io_uring_enter", NONE),
     ("socket", NONE),
@@ -50,7 +79,6 @@ const CALLS: [(&str, usize); 9] = [
     ("recvmsg", NONE),
     ("recvfrom", NONE),
     ("epoll_wait", NONE),
-    ("open_by_handle_at", NONE),
 ];
 /// Only the first.
 const NONE: usize = NTH_MAX as usize;

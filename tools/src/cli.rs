@@ -18,6 +18,7 @@ use crate::front::hash::Cost;
 use crate::front::{self, passwd};
 use crate::load::{self, LoadArgs};
 use crate::serve::{self, Errand, ServeOptions, Verdict};
+use crate::watcher;
 use crate::worker::{self, WorkerArgs};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
@@ -85,6 +86,8 @@ enum Command {
     AnvilPid { parent: u32 },
     #[command(hide = true, name = engine::SUBCOMMAND)]
     Engine { number: u32 },
+    #[command(hide = true, name = watcher::SUBCOMMAND)]
+    Watcher { number: u32 },
     #[command(hide = true, name = front::SUBCOMMAND)]
     Front(ServeArgs),
     #[command(hide = true)]
@@ -203,6 +206,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve { args, errand } => named(c"torpor", || keep(&args.into(), errand)),
         Command::Engine { number } => named(c"torpor-engine", || engine::run(number)),
+        Command::Watcher { number } => named(c"torpor-watcher", || watcher::run(number)),
         Command::Front(args) => named(c"torpor-front", || front::run(&args.into())),
         Command::Passwd { user, cost } => print(passwd::line(&user, cost)),
         Command::Who { user, place } => print(control::who(&place.path(), user, place.json)),

@@ -18,7 +18,7 @@ use torpor_engine::cold::BLOCK_BYTES;
 use torpor_engine::limits::{self, Knobs, Limits};
 use torpor_engine::mailboxes::Debounce;
 use torpor_engine::probe::DESCRIPTORS_RESERVE;
-use torpor_engine::watcher::{Marks, Ways};
+use torpor_engine::watcher::Ways;
 
 pub use error::ConfigError;
 pub use front::Front;
@@ -144,12 +144,11 @@ impl Config {
         }
     }
 
-    /// How the engine hears of mailboxes.
-    pub fn ways(&self, marks: Option<Marks>) -> Ways {
+    /// How mailboxes are heard.
+    pub fn ways(&self) -> Ways {
         let poll_secs = self.watch.poll_secs;
         Ways {
             homes: self.front.maildir.clone(),
-            marks,
             poll: (poll_secs > 0).then(|| Duration::from_secs(poll_secs.into())),
             poll_folders: self.watch.poll_dirs.clone(),
         }

@@ -10,8 +10,8 @@ mod handoff;
 mod hands;
 mod heir;
 mod parts;
-mod privileges;
-mod seccomp;
+pub mod privileges;
+pub mod seccomp;
 mod watch;
 
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ fn start(number: u32) -> io::Result<()> {
     Host::raise();
     // It takes more than an engine keeps.
     let (marks, unmarked) = Marks::make(&config.watch.fanotify_dirs);
-    privileges::give_up(config.user.as_deref())?;
+    privileges::give_up(config.user.as_deref(), &privileges::OF_ENGINE)?;
     let logger = Logger::start(&config.log, LINES_MAX);
     unmarked.iter().for_each(|line| tracing::warn!("{line}"));
     let policy = (config.knobs(), parts::seed(), parts::now());
@@ -59,7 +59,7 @@ fn start(number: u32) -> io::Result<()> {
     let parts = Parts::bring_up(&config, heir, hibernate, marks)?;
     let place = Place { number, anvil_pid: kit.anvil_pid, limits: parts.limits.clone() };
     let around = Around::start(&config, &parts.ends, place, (control, metrics), &logger)?;
-    if let Err(error) = seccomp::confine() {
+    if let Err(error) = seccomp::confine(&seccomp::OF_ENGINE) {
         tracing::warn!(event = "unconfined", "no seccomp filter: {error}");
     }
     if parts.begun.recv().is_ok() {
@@ -71,7 +71,7 @@ fn start(number: u32) -> io::Result<()> {
 
 /// A panic of any thread ends the process as a kill does, and its heir goes on: none of the other
 /// threads is to act on half of what was known.
-fn die_of_panics() {
+pub fn die_of_panics() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         tell(panic);

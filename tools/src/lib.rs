@@ -3,9 +3,9 @@
 //! Reading order: `cli` (what can be typed), `config`, `serve` (the keeper, which starts all other
 //! processes), `kit` (what an engine is started with) and `outfit` (the descriptors of it), `link`
 //! (what it is told later), `estate` (what the keeper holds for it), `luggage` (what goes along
-//! when the keeper becomes another program), `engine` (one engine process), `desk` (what surrounds
-//! the engine thread), `front` (logins and workers of our own), `log`, `anvil`, `control`,
-//! `metrics`, `doctor`, `demo`, `load`.
+//! when the keeper becomes another program), `engine` (one engine process), `watcher` (what it
+//! leaves to another), `desk` (what surrounds the engine thread), `front` (logins and workers of
+//! our own), `log`, `anvil`, `control`, `metrics`, `doctor`, `demo`, `load`.
 
 pub mod anvil;
 pub mod card;
@@ -30,4 +30,5 @@ pub mod own;
 pub mod serve;
 pub mod socket;
 pub mod station;
+pub mod watcher;
 pub mod worker;

@@ -23,6 +23,8 @@ pub enum Word {
     Hibernate,
     /// The same of the control socket.
     Control,
+    /// A watcher, instead of the one before.
+    Watcher,
     /// The pid that stands for its sleepers in anvil.
     AnvilPid,
     /// From the engine: the number of the ring whose completions it begins with.
@@ -105,11 +107,12 @@ impl AsFd for Link {
 }
 
 impl Word {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Keeper,
         Self::Config,
         Self::Hibernate,
         Self::Control,
+        Self::Watcher,
         Self::AnvilPid,
         Self::Begins,
         Self::Ready,
@@ -123,6 +126,7 @@ impl Word {
             Self::Config => b'c',
             Self::Hibernate => b'h',
             Self::Control => b'o',
+            Self::Watcher => b'w',
             Self::AnvilPid => b'a',
             Self::Begins => b'n',
             Self::Ready => b'r',

@@ -26,6 +26,7 @@ mod resume;
 mod signals;
 mod sockets;
 mod upgrade;
+mod watcher;
 
 use std::io;
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
-//! The two calls of the watcher that nix does not wrap.
+//! The call of the watcher that nobody wraps.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::own::own;
 
@@ -15,15 +15,6 @@ pub fn open_by_handle(mount: BorrowedFd, handle: &FileHandle) -> io::Result<Owne
     // (asserted below), its byte count is at most the room behind it, and the kernel only reads.
     let raw = unsafe { libc::open_by_handle_at(mount.as_raw_fd(), image, flags) };
     if raw < 0 { Err(io::Error::last_os_error()) } else { Ok(own(raw)) }
-}
-
-/// Removes the watch `wd`, as inotify_rm_watch(2). EINVAL: the kernel has removed it before.
-pub fn remove_watch(inotify: impl AsFd, wd: i32) -> io::Result<()> {
-    let raw = inotify.as_fd().as_raw_fd();
-    // SAFETY: nix makes its WatchDescriptor only from its own add_watch, but here the number
-    // comes from fdinfo. The call reads no memory of ours.
-    let result = unsafe { libc::inotify_rm_watch(raw, wd) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// An inode's name on its filesystem: struct file_handle with room for the largest.

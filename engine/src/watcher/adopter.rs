@@ -4,31 +4,31 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, Inotify};
 use nix::sys::stat::FileStat;
+use rustix::fs::inotify::{WatchFlags, add_watch, remove_watch};
+use rustix::io::Errno;
 
 use super::fdinfo::{self, Mark};
 use super::marks::Marks;
 use super::opener::Opener;
 use super::poller::Stamp;
 use super::remote::Remote;
-use crate::sys::handle::remove_watch;
 use crate::watch::{WATCHES_PER_NOTIFY_MAX, is_marked};
 
 /// Where mailboxes are heard. Who sleeps on which, the core knows.
 pub struct Adopter {
     /// The shared instance.
-    shared: Inotify,
+    shared: OwnedFd,
     /// Filesystems of which all is heard anyhow.
     pub marks: Option<Marks>,
     remote: Remote,
     pub opener: Opener,
 }
 
-/// What the polling thread should look at: its number, what it is, and how it was.
-pub type Polled = (i32, Mark, Stamp);
+/// What the polling thread should look at: where among the numbers it is, its own, what it is, and
+/// how it was.
+pub type Polled = (usize, i32, Mark, Stamp);
 
 /// A mailbox that is heard.
 pub struct Heard {
@@ -53,7 +53,7 @@ struct Added {
 
 impl Adopter {
     /// For a shared instance and marks that the ring reads.
-    pub fn new(shared: Inotify, marks: Option<Marks>, remote: Remote, opener: Opener) -> Self {
+    pub fn new(shared: OwnedFd, marks: Option<Marks>, remote: Remote, opener: Opener) -> Self {
         Self { shared, marks, remote, opener }
     }
 
@@ -103,16 +103,15 @@ impl Adopter {
         if let Some(wd) = marks.and_then(|marks| marks.number(stat.st_dev, mark)) {
             return Ok(Added { wd, is_new: false, stat, is_remote });
         }
-        let events = mark.mask & AddWatchFlags::IN_ALL_EVENTS.bits();
+        let events = mark.mask & WatchFlags::ALL_EVENTS.bits();
         let path = format!("/proc/self/fd/{}", inode.as_raw_fd());
         let add = |flag: u32| {
-            let mask = AddWatchFlags::from_bits_retain(events | flag);
-            self.shared.add_watch(path.as_str(), mask)
+            add_watch(&self.shared, path.as_str(), WatchFlags::from_bits_retain(events | flag))
         };
         let (wd, is_new) = match add(libc::IN_MASK_CREATE) {
             // Sleepers of one directory may have asked for different events: add, not replace.
-            Err(Errno::EEXIST) => (add(libc::IN_MASK_ADD)?.as_raw(), false),
-            added => (added?.as_raw(), true),
+            Err(Errno::EXIST) => (add(libc::IN_MASK_ADD)?, false),
+            added => (added?, true),
         };
         assert!(wd >= 0, "the kernel gave watch {wd}");
         if is_marked(wd) && self.marks.is_some() {
@@ -135,7 +134,7 @@ impl Heard {
         self.wds[at] = *wd;
         self.changed |= times.into_iter().any(|time| is_late(time, since));
         if *is_remote {
-            self.polled.push((*wd, mark, Stamp::of(stat)));
+            self.polled.push((at, *wd, mark, Stamp::of(stat)));
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
@@ -14,6 +14,7 @@ use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags}
 use nix::sys::inotify::AddWatchFlags;
 use nix::sys::stat::{makedev, stat};
 use nix::sys::statvfs::statvfs;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::fdinfo::{self, Mark};
 use super::remote;
@@ -21,16 +22,19 @@ use crate::marks::number;
 
 /// The instance and what is marked.
 pub struct Marks {
-    instance: Fanotify,
+    instance: OwnedFd,
     filesystems: Vec<Filesystem>,
 }
 
-/// A filesystem that is marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Filesystem {
-    device: u64,
+/// A filesystem that is marked, as it is told to a watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Filesystem {
+    pub device: u64,
     /// First half of `f_fsid`.
-    id: u32,
+    pub id: u32,
+    /// 0.
+    pub spare: u32,
 }
 
 impl Marks {
@@ -48,24 +52,36 @@ impl Marks {
                  get inotify watches, which cost 2.7 KB of kernel memory each"
             )
         };
-        let mut marks = match open() {
-            Ok(instance) => Self { instance, filesystems: Vec::new() },
+        let instance = match open() {
+            Ok(instance) => instance,
             Err(error) => {
                 let lines = folders.iter().map(|folder| complaint(folder, &error));
                 return (None, lines.collect());
             }
         };
+        let mut filesystems = Vec::new();
         let refused = folders.iter().filter_map(|folder| {
-            let error = marks.add(folder).err()?;
+            let error = add(&instance, &mut filesystems, folder).err()?;
             Some(complaint(folder, &error))
         });
         let complaints = refused.collect();
+        let marks = Self { instance: instance.into(), filesystems };
         (Some(marks).filter(|marks| !marks.filesystems.is_empty()), complaints)
+    }
+
+    /// Those that somebody else has made.
+    pub fn of(instance: OwnedFd, filesystems: Vec<Filesystem>) -> Self {
+        Self { instance, filesystems }
+    }
+
+    /// Where they are.
+    pub fn filesystems(&self) -> &[Filesystem] {
+        &self.filesystems
     }
 
     /// The instance, for the ring to read.
     pub fn source(&self) -> io::Result<OwnedFd> {
-        self.instance.as_fd().try_clone_to_owned()
+        self.instance.try_clone()
     }
 
     /// The number under which the events of a worker's `watch` are heard, if they are: it lies on
@@ -80,38 +96,44 @@ impl Marks {
     /// Takes note of filesystems that have been unmounted, which ends their marks without a word.
     /// `false`: there are some, and whatever sleeps on their mailboxes hears nothing more.
     pub fn look(&mut self) -> bool {
-        let Ok(live) = self.marked() else { return true };
+        let Ok(live) = marked(&self.instance) else { return true };
         let had = self.filesystems.len();
         self.filesystems.retain(|known| live.contains(&known.device));
         self.filesystems.len() == had
     }
+}
 
-    /// Devices with a mark.
-    fn marked(&self) -> io::Result<Vec<u64>> {
-        let devices = fdinfo::marked_devices(&self.instance)?;
-        let number = |(major, minor): (u32, u32)| makedev(major.into(), minor.into());
-        Ok(devices.into_iter().map(number).collect())
+impl AsFd for Marks {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.instance.as_fd()
     }
+}
 
-    fn add(&mut self, folder: &Path) -> io::Result<()> {
-        let device = stat(folder)?.st_dev;
-        if self.filesystems.iter().any(|known| known.device == device) {
-            return Ok(());
-        }
-        if remote::is_remote(&File::open(folder)?)? {
-            return Err(io::Error::other("others write to it too, and no mark tells of that"));
-        }
-        let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
-        self.instance.mark(flags, mask(), AT_FDCWD, Some(folder))?;
-        if !self.marked()?.contains(&device) {
-            let undo = MarkFlags::FAN_MARK_REMOVE | MarkFlags::FAN_MARK_FILESYSTEM;
-            self.instance.mark(undo, mask(), AT_FDCWD, Some(folder))?;
-            return Err(io::Error::other("its files have device numbers of their own"));
-        }
-        let id = statvfs(folder)?.filesystem_id() as u32;
-        self.filesystems.push(Filesystem { device, id });
-        Ok(())
+fn add(instance: &Fanotify, all: &mut Vec<Filesystem>, folder: &Path) -> io::Result<()> {
+    let device = stat(folder)?.st_dev;
+    if all.iter().any(|known| known.device == device) {
+        return Ok(());
     }
+    if remote::is_remote(&File::open(folder)?)? {
+        return Err(io::Error::other("others write to it too, and no mark tells of that"));
+    }
+    let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
+    instance.mark(flags, mask(), AT_FDCWD, Some(folder))?;
+    if !marked(instance)?.contains(&device) {
+        let undo = MarkFlags::FAN_MARK_REMOVE | MarkFlags::FAN_MARK_FILESYSTEM;
+        instance.mark(undo, mask(), AT_FDCWD, Some(folder))?;
+        return Err(io::Error::other("its files have device numbers of their own"));
+    }
+    let id = statvfs(folder)?.filesystem_id() as u32;
+    all.push(Filesystem { device, id, spare: 0 });
+    Ok(())
+}
+
+/// Devices with a mark.
+fn marked(instance: impl AsFd) -> io::Result<Vec<u64>> {
+    let devices = fdinfo::marked_devices(instance)?;
+    let number = |(major, minor): (u32, u32)| makedev(major.into(), minor.into());
+    Ok(devices.into_iter().map(number).collect())
 }
 
 /// Handles of directories and files, without names: so deliveries to one directory that nobody has

@@ -10,13 +10,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use inotify::EventMask;
 use nix::sys::stat::FileStat;
 
-use super::Bell;
 use super::fdinfo::Mark;
 use super::opener::Opener;
+use super::voice::Voice;
+use super::wire::Said;
 use crate::watch::WatchEvent;
 
 /// What the thread is told.
@@ -53,8 +54,7 @@ pub struct Poller {
     /// Who is looked at when; of numbers that have ended, or begun anew, the serial is another.
     next: VecDeque<(Instant, i32, u64)>,
     serial: u64,
-    news: Sender<WatchEvent>,
-    bell: Bell,
+    voice: Voice,
 }
 
 struct Entry {
@@ -64,15 +64,10 @@ struct Entry {
 }
 
 impl Poller {
-    /// Looks at everything once in a `period`. Says what has changed, and rings.
-    pub fn new(
-        homes: Option<PathBuf>,
-        period: Duration,
-        news: Sender<WatchEvent>,
-        bell: Bell,
-    ) -> Self {
+    /// Looks at everything once in a `period`. Says what has changed.
+    pub fn new(homes: Option<PathBuf>, period: Duration, voice: Voice) -> Self {
         let (round, next) = (HashMap::new(), VecDeque::new());
-        Self { opener: Opener::new(homes), period, round, next, serial: 0, news, bell }
+        Self { opener: Opener::new(homes), period, round, next, serial: 0, voice }
     }
 
     /// Goes on until nobody can tell it anything any more.
@@ -111,9 +106,7 @@ impl Poller {
         };
         let now = self.opener.open(&entry.mark).map(|(_, stat)| Stamp::of(&stat));
         if let Some(mask) = judge(&mut entry.seen, now) {
-            // An engine that is gone needs no news.
-            let _ = self.news.send(WatchEvent { wd, mask: mask.bits() });
-            self.bell.ring();
+            self.voice.say(Said::News(WatchEvent { wd, mask: mask.bits() }));
         }
         self.next.push_back((Instant::now() + self.period, wd, serial));
         // They would keep the filesystem from being unmounted for as long as somebody sleeps.

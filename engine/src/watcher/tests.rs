@@ -1,6 +1,7 @@
 //! Adoption on the filesystems that the tests run on.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,21 +13,25 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{pipe, read, write};
 
 use crate::drive::Watcher;
 use crate::ring::{Passed, PassedKind};
 use crate::watch::{Adopted, Adoption, WatchEvent, WatchOrder, events};
 
-use super::{ThreadWatcher, Ways, fdinfo};
+use super::{Marks, Post, Ways, fdinfo, serve};
 
+mod killed;
 mod lost;
 mod marks;
 mod poll;
 
-/// A watcher with a mail store of two directories.
+/// A watcher, on a thread instead of in a process, with a mail store of two directories.
 struct Rig {
-    watcher: ThreadWatcher,
+    watcher: Post,
+    ways: Ways,
+    served: Option<thread::JoinHandle<io::Result<()>>>,
     shared: OwnedFd,
     bell: EventFd,
     home: PathBuf,
@@ -42,19 +47,34 @@ impl Rig {
     }
 
     fn with_homes(folder: &Path, homes: Option<PathBuf>) -> Self {
-        Self::with(folder, Ways { homes, ..Ways::default() })
+        Self::with(folder, Ways { homes, ..Ways::default() }, None)
     }
 
-    fn with(folder: &Path, ways: Ways) -> Self {
+    fn with(folder: &Path, ways: Ways, marks: Option<Marks>) -> Self {
+        let mut rig = Self::alone(folder, ways, marks);
+        rig.serve();
+        rig
+    }
+
+    /// Nobody watches yet.
+    fn alone(folder: &Path, ways: Ways, marks: Option<Marks>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let home = folder.join(format!("torpor-adopt-{}-{number}", std::process::id()));
         fs::create_dir_all(home.join("new")).unwrap();
         fs::create_dir_all(home.join("cur")).unwrap();
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
-        let (watcher, shared) =
-            ThreadWatcher::start(bell.as_fd().try_clone_to_owned().unwrap(), ways).unwrap();
-        Self { watcher, shared, bell, home }
+        let doorbell = bell.as_fd().try_clone_to_owned().unwrap();
+        let (watcher, shared) = Post::start(doorbell, marks, |line| println!("{line}")).unwrap();
+        Self { watcher, ways, served: None, shared, bell, home }
+    }
+
+    /// A watcher comes, instead of the one before.
+    fn serve(&mut self) {
+        let (near, far) = connection();
+        let ways = self.ways.clone();
+        self.served = Some(thread::spawn(move || serve(far, ways)));
+        self.watcher.connections().take(near);
     }
 
     /// As a worker makes it: a fresh instance with a watch on each folder.
@@ -67,12 +87,20 @@ impl Rig {
     }
 
     fn adopt(&mut self, notify: &impl AsFd, since: SystemTime) -> (Adoption, Option<OwnedFd>) {
+        self.order(notify, since);
+        self.reply()
+    }
+
+    fn order(&mut self, notify: &impl AsFd, since: SystemTime) {
         let passed =
             Passed { lobby: 0, kind: PassedKind::Inotify, dev_major: 0, dev_minor: 0, inode: 1 };
         let copy = notify.as_fd().try_clone_to_owned().unwrap();
         let since_us = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
         let order = WatchOrder::Adopt { passed, slot: 3, generation: 9, since_us };
         self.watcher.order(order, Some(copy));
+    }
+
+    fn reply(&mut self) -> (Adoption, Option<OwnedFd>) {
         assert!(readable(&self.bell, 5000), "the doorbell rings after a reply");
         self.bell.read().unwrap();
         let (Adopted { slot, generation, outcome }, kept) = self.watcher.adopted().unwrap();
@@ -106,10 +134,20 @@ impl Rig {
         }
     }
 
+    /// All that was ordered has been done.
     fn end(self) {
-        self.watcher.join();
-        fs::remove_dir_all(&self.home).unwrap();
+        let Self { watcher, served, home, .. } = self;
+        watcher.join();
+        if let Some(served) = served {
+            served.join().unwrap().unwrap();
+        }
+        fs::remove_dir_all(&home).unwrap();
     }
+}
+
+/// The engine's end and the watcher's.
+fn connection() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
 }
 
 /// A time after everything that the test does: nothing is a late change.
@@ -275,14 +313,4 @@ fn a_retired_descriptor_loses_its_watches_now_and_closes_later() {
     rig.end();
     assert_eq!(fdinfo::marks(&worker, 4096).unwrap(), [], "removed by hand");
     assert_eq!(write(&writer, b"x"), Err(Errno::EPIPE));
-}
-
-#[test]
-#[should_panic(expected = "the watcher thread has died")]
-fn a_dead_watcher_is_not_survived() {
-    let mut rig = Rig::new();
-    fs::remove_dir_all(&rig.home).unwrap();
-    rig.watcher.order(WatchOrder::Retire { slot: 0 }, None);
-    assert!(readable(&rig.bell, 5000), "its last act is to wake the engine");
-    rig.watcher.adopted();
 }

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::eventfd::EventFd;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+};
 
 use torpor_engine::command::{Answer, Command};
 use torpor_engine::core::{Core, Now};
@@ -21,11 +23,11 @@ use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::report::{Counters, Report};
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::watcher::{ThreadWatcher, Ways};
+use torpor_engine::watcher::{Marks, Post, Ways, serve};
 use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
 pub struct Engine {
-    pub driver: Driver<KernelRing, Master, ThreadWatcher, Clerk>,
+    pub driver: Driver<KernelRing, Master, Post, Clerk>,
     address: SocketAddr,
     started: Instant,
     pub stopped: bool,
@@ -49,19 +51,19 @@ impl Engine {
         knobs: Knobs,
         prepare: impl FnOnce(&mut Lasting),
     ) -> Self {
-        Self::build(slots_max, in_vault, knobs, Ways::default(), prepare)
+        Self::build(slots_max, in_vault, knobs, None, prepare)
     }
 
-    /// One that hears of mailboxes in these ways.
-    pub fn hearing(slots_max: u32, ways: Ways) -> Self {
-        Self::build(slots_max, true, Knobs::default(), ways, |_| {})
+    /// One that hears of mailboxes by marks as well.
+    pub fn hearing(slots_max: u32, marks: Option<Marks>) -> Self {
+        Self::build(slots_max, true, Knobs::default(), marks, |_| {})
     }
 
     fn build(
         slots_max: u32,
         in_vault: bool,
         knobs: Knobs,
-        ways: Ways,
+        marks: Option<Marks>,
         prepare: impl FnOnce(&mut Lasting),
     ) -> Self {
         let name = format!("torpor-real-{}", std::process::id());
@@ -69,8 +71,17 @@ impl Engine {
         let listener = UnixListener::bind_addr(&address).unwrap();
         let bell = EventFd::new().unwrap();
         let doorbell = || bell.as_fd().try_clone_to_owned().unwrap();
-        let marks = ways.marks.as_ref().map(|marks| marks.source().unwrap());
-        let (watcher, watch) = ThreadWatcher::start(doorbell(), ways).unwrap();
+        let marked = marks.as_ref().map(|marks| marks.source().unwrap());
+        let (watcher, watch) = Post::start(doorbell(), marks, |line| println!("{line}")).unwrap();
+        let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+        let (near, far) = socketpair(AddressFamily::Unix, kind, None, flags).unwrap();
+        // In a process of its own elsewhere.
+        thread::spawn(move || serve(far, Ways::default()));
+        watcher.connections().take(near);
+        // The watcher's, the ring's, and that of the thread between.
+        while instances() < 3 {
+            thread::sleep(Duration::from_millis(1));
+        }
         let limits = Limits {
             slots_max,
             conns_max: 4,
@@ -87,7 +98,7 @@ impl Engine {
         prepare(&mut lasting);
         let mut ring =
             KernelRing::new(&limits, lasting, listener.into(), watch, doorbell()).unwrap();
-        marks.into_iter().for_each(|marks| ring.set_marks(marks));
+        marked.into_iter().for_each(|marked| ring.set_marks(marked));
         let core = Core::new(&limits, Knobs { late_change_ms: 0, ..knobs }, 7);
         let driver = Driver::new(core, ring, Master::default(), watcher, Clerk::default());
         let driver = driver.unwrap();
@@ -269,4 +280,11 @@ pub fn line(client: &mut TcpStream) -> String {
 
 pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Descriptors of inotify instances in this process.
+fn instances() -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let names = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    names.filter(|name| name.to_string_lossy() == "anon_inode:inotify").count()
 }

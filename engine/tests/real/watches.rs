@@ -3,18 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
-use torpor_engine::watcher::{Marks, Ways};
+use torpor_engine::watcher::Marks;
 
 use super::*;
 
-/// How mailboxes in this folder are heard: by inotify, or by a mark if we may make one.
-fn ways(home: &Path, marked: bool) -> Option<Ways> {
-    if !marked {
-        return Some(Ways::default());
-    }
+/// A mark on this folder's filesystem, if we may make one.
+fn mark(home: &Path) -> Option<Marks> {
     let marks = Marks::make(&[PathBuf::from(home)]).0;
     assert!(marks.is_some() || !geteuid().is_root(), "root may make marks");
-    Some(Ways { marks: Some(marks?), ..Ways::default() })
+    marks
 }
 
 /// Two mailboxes with a sleeper each; `act` happens to the first, while nobody looks. So many wake.
@@ -26,14 +23,17 @@ fn woken_in(folder: &Path, wakes: usize, act: impl Fn(&Path)) {
     alone(|_| {
         let home = folder.join(format!("torpor-watched-{}", std::process::id()));
         for marked in [false, true] {
-            let Some(ways) = ways(folder, marked) else { return };
+            let marks = if marked { mark(folder) } else { None };
+            if marked && marks.is_none() {
+                return;
+            }
             let (first, second) = (home.join("first"), home.join("second"));
             for mailbox in [&first, &second] {
                 fs::create_dir_all(mailbox).unwrap();
             }
             // Made well before anybody sleeps there.
             thread::sleep(Duration::from_millis(50));
-            let mut engine = Engine::hearing(16, ways);
+            let mut engine = Engine::hearing(16, marks);
             let _clients = [&first, &second].map(|mailbox| engine.hibernate(mailbox, true));
             engine.turn_for(Duration::from_millis(50));
             assert_eq!((engine.counters().asleep, engine.counters().mailboxes), (2, 2));

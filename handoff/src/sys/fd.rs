@@ -48,10 +48,23 @@ pub fn send_with_fd(
     bytes: &[u8],
     fd: BorrowedFd<'_>,
 ) -> nix::Result<usize> {
-    assert!(!bytes.is_empty(), "a descriptor rides on a byte");
-    let fds = [fd.as_raw_fd()];
+    send_with_fds(socket, bytes, &[fd])
+}
+
+/// The same with several, in their order; at most `FDS_MAX` are taken on the other side.
+pub fn send_with_fds(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> nix::Result<usize> {
+    assert!(!bytes.is_empty() && !fds.is_empty(), "descriptors ride on a byte");
+    assert!(fds.len() <= FDS_MAX, "more than anybody takes");
+    let mut numbers = [0; FDS_MAX];
+    for (number, fd) in numbers.iter_mut().zip(fds) {
+        *number = fd.as_raw_fd();
+    }
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let rights = [ControlMessage::ScmRights(&fds)];
+    let rights = [ControlMessage::ScmRights(&numbers[..fds.len()])];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], &rights, flags, None)
 }
 

@@ -13,7 +13,7 @@ use torpor_engine::core::Now;
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::Limits;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::watcher::{Marks, ThreadWatcher};
+use torpor_engine::watcher::{Connections, Marks, Post};
 
 use super::handoff::HandoffThread;
 use super::heir::{Heir, Succession};
@@ -29,6 +29,8 @@ pub struct Parts {
     /// Becomes readable when the engine thread ends.
     pub ended: Arc<EventFd>,
     pub listening: Listening,
+    /// Takes a watcher, and another when that one is dead.
+    pub watchers: Connections,
     pub ends: DeskEnds,
 }
 
@@ -49,7 +51,7 @@ impl Listening {
 }
 
 /// The engine of this process.
-pub type Engine = Driver<KernelRing, HandoffThread, ThreadWatcher, EngineDesk>;
+pub type Engine = Driver<KernelRing, HandoffThread, Post, EngineDesk>;
 
 impl Parts {
     /// Starts all of it for the clients that come to `listener`, and those who are here; `marks` if
@@ -66,7 +68,8 @@ impl Parts {
         let limits = core.limits().clone();
         let handoff = HandoffThread::start(config, lasting.talks(&limits), again()?)?;
         let marked = marks.as_ref().map(Marks::source).transpose()?;
-        let (watcher, watch) = ThreadWatcher::start(again()?, config.ways(marks))?;
+        let (watcher, watch) = Post::start(again()?, marks, |line| tracing::error!("{line}"))?;
+        let watchers = watcher.connections();
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);
         let (listeners, taken) = bounded(LISTENERS_MAX);
@@ -90,7 +93,7 @@ impl Parts {
                 panic!("the engine has ended: {error}");
             }
         })?;
-        Ok(Self { engine, begun, limits, ended, listening, ends })
+        Ok(Self { engine, begun, limits, ended, listening, watchers, ends })
     }
 }
 

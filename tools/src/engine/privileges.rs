@@ -1,11 +1,11 @@
-//! What an engine may do, once it has given up the rest.
+//! What an engine or a watcher may do, once it has given up the rest.
 //!
-//! Hostile bytes are read here, so here is least to be gained. An engine that root has started
-//! keeps three capabilities: to connect to imap-master and anvil whoever owns them
-//! (CAP_DAC_OVERRIDE), to open watched mailboxes by their handles (CAP_DAC_READ_SEARCH), and to
-//! have rings whose memory RLIMIT_MEMLOCK would not allow (CAP_IPC_LOCK).
-//! Nothing that it might execute gets more than it has, and its memory, in which there are tokens
-//! of sleepers, goes into no core file and is shown to nobody but root.
+//! Hostile bytes are read in an engine, so there is least to be gained. One that root has started
+//! keeps two capabilities: to connect to imap-master and anvil whoever owns them
+//! (CAP_DAC_OVERRIDE), and to have rings whose memory RLIMIT_MEMLOCK would not allow
+//! (CAP_IPC_LOCK). A watcher has only what opens mailboxes by their handles (CAP_DAC_READ_SEARCH).
+//! Nothing that they might execute gets more than they have, and their memory, in which there are
+//! tokens of sleepers, goes into no core file and is shown to nobody but root.
 
 use std::ffi::CString;
 use std::io;
@@ -16,18 +16,18 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 use rustix::process::{PTracer, set_ptracer};
 
-/// Gives up what is not needed and becomes `user`, for all threads that are started afterwards.
+/// Gives up all but what is `kept` and becomes `user`, for all threads that are started afterwards.
 ///
 /// # Errors
 /// There is no such user, or the kernel refuses.
-pub fn give_up(user: Option<&str>) -> io::Result<()> {
+pub fn give_up(user: Option<&str>, kept: &[Capability]) -> io::Result<()> {
     if !Uid::effective().is_root() {
         // Nothing to give up, and whose processes these are may look into them: a new keeper does.
         allow_tracing();
         return Ok(set_no_new_privs()?);
     }
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    let kept: CapsHashSet = KEPT.into_iter().collect();
+    let kept: CapsHashSet = kept.iter().copied().collect();
     for capability in caps::all().difference(&kept) {
         // Without CAP_SETPCAP the set stays as it is. It is for programs that this one would
         // execute and that gain by it, which no_new_privs forbids besides.
@@ -61,5 +61,5 @@ fn become_user(name: &str) -> io::Result<()> {
     Ok(setuid(user.uid)?)
 }
 
-const KEPT: [Capability; 3] =
-    [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH, Capability::CAP_IPC_LOCK];
+pub const OF_ENGINE: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_IPC_LOCK];
+pub const OF_WATCHER: [Capability; 1] = [Capability::CAP_DAC_READ_SEARCH];

@@ -1,10 +1,11 @@
-//! What an engine may ask the kernel for, once it serves.
+//! What an engine and a watcher may ask the kernel for, once they serve.
 //!
-//! Hostile bytes are read here, so two filters are laid over all of its threads (seccomp(2)). What
-//! no honest engine ever does, like executing a program or looking into another process, ends it
-//! at once: the keeper logs the signal, SIGSYS. Everything else that it has no use for does not
-//! exist (ENOSYS), as on an older kernel: a C library that tries something new falls back to what
-//! is old, and code of ours that nobody has foreseen logs an error instead of losing a client.
+//! Hostile bytes are read in an engine, and a watcher may open any file, so two filters are laid
+//! over all threads of both (seccomp(2)). What no honest one ever does, like executing a program
+//! or looking into another process, ends it at once: the keeper logs the signal, SIGSYS. Everything
+//! else that it has no use for does not exist (ENOSYS), as on an older kernel: a C library that
+//! tries something new falls back to what is old, and code of ours that nobody has foreseen logs an
+//! error instead of losing a client.
 //!
 //! Operations of a ring are no calls and pass; what it can do to files, its user cannot do either.
 
@@ -18,12 +19,12 @@ use seccompiler::{
     SeccompRule, apply_filter_all_threads,
 };
 
-/// Lays the filters over all threads, those to come included.
+/// Lays the filters over all threads, those to come included; `own` is what not both of them may.
 ///
 /// # Errors
 /// The kernel has none, or not on this processor.
-pub fn confine() -> io::Result<()> {
-    let allowed = everything(ALLOWED.iter().chain(&ALLOWED_OF_OLD));
+pub fn confine(own: &[c_long]) -> io::Result<()> {
+    let allowed = everything(ALLOWED.iter().chain(&ALLOWED_OF_OLD).chain(own));
     let mut forbidden = everything(FORBIDDEN.iter());
     // A thread is welcome, a process is not. (clone3 hides its flags, and does not exist.)
     let is_process = SeccompCondition::new(
@@ -92,26 +93,12 @@ const FORBIDDEN: [c_long; 35] = [
     libc::SYS_vhangup,
 ];
 
-/// What the strace of an engine under all tests shows, and what the same calls are named in other
-/// C libraries.
-const ALLOWED: [c_long; 104] = [
-    // Rings, watches, timers, waiting.
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_io_uring_setup,
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
+/// What the strace of both under all tests shows, and what the same calls are named in other C
+/// libraries.
+const ALLOWED: [c_long; 57] = [
+    // Waiting.
     libc::SYS_eventfd2,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_inotify_init1,
-    libc::SYS_inotify_rm_watch,
-    libc::SYS_fanotify_mark,
     libc::SYS_ppoll,
-    libc::SYS_signalfd4,
-    libc::SYS_timerfd_create,
-    libc::SYS_timerfd_settime,
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -119,62 +106,29 @@ const ALLOWED: [c_long; 104] = [
     libc::SYS_nanosleep,
     libc::SYS_restart_syscall,
     // Sockets and descriptors.
-    libc::SYS_accept4,
-    libc::SYS_bind,
-    libc::SYS_connect,
-    libc::SYS_getpeername,
-    libc::SYS_getsockname,
     libc::SYS_getsockopt,
-    libc::SYS_listen,
-    libc::SYS_recvfrom,
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
     libc::SYS_sendto,
-    libc::SYS_setsockopt,
-    libc::SYS_shutdown,
-    libc::SYS_socket,
-    libc::SYS_socketpair,
     libc::SYS_close,
     libc::SYS_close_range,
-    libc::SYS_dup,
-    libc::SYS_dup3,
     libc::SYS_fcntl,
-    libc::SYS_ioctl,
-    libc::SYS_pipe2,
-    libc::SYS_pidfd_open,
     // Files.
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchownat,
     libc::SYS_fstat,
-    libc::SYS_fstatfs,
-    libc::SYS_ftruncate,
-    libc::SYS_getdents64,
     libc::SYS_lseek,
-    libc::SYS_mkdirat,
-    libc::SYS_name_to_handle_at,
     libc::SYS_newfstatat,
-    libc::SYS_open_by_handle_at,
     libc::SYS_openat,
     libc::SYS_pread64,
-    libc::SYS_pwrite64,
     libc::SYS_read,
-    libc::SYS_readlinkat,
     libc::SYS_readv,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
     libc::SYS_statfs,
     libc::SYS_statx,
-    libc::SYS_unlinkat,
     libc::SYS_write,
     libc::SYS_writev,
     // Memory.
     libc::SYS_brk,
     libc::SYS_madvise,
     libc::SYS_membarrier,
-    libc::SYS_memfd_create,
     libc::SYS_mmap,
     libc::SYS_mprotect,
     libc::SYS_mremap,
@@ -206,6 +160,58 @@ const ALLOWED: [c_long; 104] = [
     libc::SYS_uname,
 ];
 
+/// Rings and items, sockets of its own, files of the cold store and of metrics and control.
+pub const OF_ENGINE: [c_long; 39] = [
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_signalfd4,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_listen,
+    libc::SYS_recvfrom,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_pidfd_open,
+    libc::SYS_ioctl,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_ftruncate,
+    libc::SYS_mkdirat,
+    libc::SYS_pwrite64,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_readlinkat,
+    libc::SYS_memfd_create,
+    libc::SYS_pipe2,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+];
+
+/// Mailboxes.
+pub const OF_WATCHER: [c_long; 5] = [
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fstatfs,
+    libc::SYS_getdents64,
+];
+
 /// Names that newer processors never had.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_OF_OLD: [c_long; 12] = [
@@ -235,7 +241,7 @@ mod tests {
     /// This test again, in a process of its own that is confined.
     fn again(test: &str) -> Option<ExitStatus> {
         if std::env::var_os(CONFINED).is_some() {
-            confine().expect("a kernel with seccomp");
+            confine(&OF_ENGINE).expect("a kernel with seccomp");
             return None;
         }
         let this = std::env::current_exe().expect("the tests");

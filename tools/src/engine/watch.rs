@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use torpor_engine::watcher::Connections;
+
 use crate::config::Config;
 use crate::desk::DeskEnds;
 use crate::link::{Link, Message, Word};
@@ -26,9 +28,10 @@ pub fn watch(
     signals: &Signals,
     logger: &Logger,
 ) -> io::Result<()> {
-    let Parts { engine, ended, listening, ends, .. } = parts;
+    let Parts { engine, ended, listening, watchers, ends, .. } = parts;
     let link = Some(link);
-    let mut guard = Guard { around, config, link, door, sockets, listening, ends, logger };
+    let mut guard =
+        Guard { around, config, link, door, sockets, listening, watchers, ends, logger };
     let (mut told, mut looked) = (LossesTold::default(), Instant::now());
     while !engine.is_finished() {
         let link = guard.link.as_ref().map(AsFd::as_fd);
@@ -57,6 +60,7 @@ struct Guard<'a> {
     door: Door,
     sockets: Sockets,
     listening: Listening,
+    watchers: Connections,
     ends: DeskEnds,
     logger: &'a Logger,
 }
@@ -107,6 +111,7 @@ impl Guard<'_> {
                 note(self.sockets.set_hibernate(&listener));
                 self.listening.relisten(listener);
             }
+            (Word::Watcher, Some(socket)) => self.watchers.take(socket),
             (Word::Control, Some(listener)) => {
                 note(self.sockets.set_control(&listener));
                 // One that waits still is as dead as the path it was bound to; it is looked at

@@ -1,5 +1,6 @@
 //! One engine as its keeper sees it: started or taken over, told, listened to, and started again.
 
+mod aside;
 mod found;
 mod note;
 mod process;
@@ -17,6 +18,7 @@ use super::helper::Helper;
 use super::outage::Outage;
 use super::pause::Pause;
 use super::sockets::Sockets;
+use super::watcher::WatcherKeeper;
 use crate::config::Config;
 use crate::estate::Estate;
 use crate::kit::Kit;
@@ -31,6 +33,7 @@ pub struct EngineKeeper {
     number: u32,
     helper: Helper,
     estate: Estate,
+    watcher: WatcherKeeper,
     process: Option<Process>,
     /// True exactly when one of its processes has served, or was taken over.
     has_clients: bool,
@@ -61,9 +64,21 @@ impl EngineKeeper {
     }
 
     fn new(number: u32, helper: Helper, estate: Estate, process: Option<Process>) -> Self {
+        let watcher = WatcherKeeper::new(number, &[]);
         let (pause, outage) = (Pause::new(PAUSE_MIN, PAUSE_MAX), Outage::new(number));
         let (has_clients, relisten, stumbled) = (false, None, None);
-        Self { number, helper, estate, process, has_clients, pause, outage, relisten, stumbled }
+        Self {
+            number,
+            helper,
+            estate,
+            watcher,
+            process,
+            has_clients,
+            pause,
+            outage,
+            relisten,
+            stumbled,
+        }
     }
 
     /// Starts its process with what it needs to know.
@@ -83,6 +98,7 @@ impl EngineKeeper {
         let process = Process::start(self.number, binary, kit.pack()?, outfit, link)?;
         self.process = Some(process);
         self.pause.started();
+        self.launch_watcher(config, binary);
         Ok(())
     }
 
@@ -127,7 +143,8 @@ impl EngineKeeper {
     /// When it next wants a look, but for what it says.
     pub fn due(&self) -> Option<Instant> {
         let rests = self.process.is_none().then(|| self.pause.due());
-        rests.into_iter().chain(self.relisten).min()
+        let watcher = self.process.as_ref().and_then(|_| self.watcher.due());
+        rests.into_iter().chain(self.relisten).chain(watcher).min()
     }
 
     /// Gives it its listener again, when it is time.
@@ -182,20 +199,6 @@ impl EngineKeeper {
         match share(config, self.number) {
             Ok(text) => self.tell(Word::Config, &text, None),
             Err(error) => tracing::error!("reload: {error}"),
-        }
-    }
-
-    /// Somebody has killed the process behind the pid in anvil: sleepers get another.
-    pub fn look_at_helper(&mut self) {
-        if self.helper.is_running() {
-            return;
-        }
-        match Helper::start() {
-            Ok(helper) => {
-                self.helper = helper;
-                self.tell(Word::AnvilPid, &self.helper.pid().to_string(), None);
-            }
-            Err(error) => tracing::error!("the helper process cannot be started: {error}"),
         }
     }
 
@@ -266,7 +269,8 @@ impl EngineKeeper {
 
     /// Our children among its processes.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
-        self.process.as_ref().map(Process::pid).into_iter().chain([self.helper.pid()])
+        let process = self.process.as_ref().map(Process::pid);
+        process.into_iter().chain([self.helper.pid()]).chain(self.watcher.pids())
     }
 
     fn tell(&self, word: Word, text: &str, descriptor: Option<BorrowedFd<'_>>) {

@@ -69,6 +69,7 @@ impl Keeper<'_> {
             for engine in &mut self.engines {
                 engine.hear();
                 engine.look(&self.config, &self.sockets, &self.binary);
+                engine.look_at_watcher(&self.config, &self.binary);
                 engine.look_at_listener(&self.sockets);
             }
             self.look_at_upgrade();
@@ -165,6 +166,7 @@ impl Keeper<'_> {
         if let Some(front) = self.front.take() {
             front.join(&self.others());
         }
+        self.engines.iter_mut().for_each(EngineKeeper::end_watcher);
         match broken {
             Some(status) => Err(io::Error::other(format!("an engine has ended: {status}"))),
             None => {

@@ -1,4 +1,4 @@
-//! What /proc says about an engine's privileges.
+//! What /proc says about the privileges of an engine and its watcher.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -17,9 +17,8 @@ fn words_in(text: &str, key: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Each thread of it has no more than it needs.
-fn has_little(torpor: &Torpor) -> u32 {
-    let pid = torpor.engine_pids()[0];
+/// No thread of it has more than these capabilities, as a mask. Says how many threads it has.
+fn has_only(pid: u32, capabilities: &str) -> usize {
     let mut seen = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").flatten() {
         // Who answers operators does one thing and ends.
@@ -30,15 +29,49 @@ fn has_little(torpor: &Torpor) -> u32 {
         // SECCOMP_MODE_FILTER.
         assert_eq!(words("Seccomp:"), ["2"]);
         if Uid::effective().is_root() {
-            // CAP_DAC_OVERRIDE (1), CAP_DAC_READ_SEARCH (2) and CAP_IPC_LOCK (14).
             for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
-                assert_eq!(words(set), ["0000000000004006"], "{set} {status}");
+                assert_eq!(words(set), [capabilities], "{set} {status}");
             }
             assert_eq!(words("CapInh:"), ["0000000000000000"]);
         }
     }
-    assert!(seen > 4, "engine, handoff, watcher, clerk and the first are always there");
+    seen
+}
+
+/// Each thread of the first engine has no more than it needs.
+fn has_little(torpor: &Torpor) -> u32 {
+    let pid = torpor.engine_pids()[0];
+    // CAP_DAC_OVERRIDE (1) and CAP_IPC_LOCK (14).
+    let seen = has_only(pid, "0000000000004002");
+    assert!(seen > 4, "engine, handoff, its watcher's, clerk and the first are always there");
     pid
+}
+
+/// What its descriptors are, as /proc names them.
+fn descriptors(pid: u32) -> Vec<String> {
+    let numbers = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
+    let links = numbers.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.map(|link| link.to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_watcher_has_one_capability_and_nothing_of_the_clients() {
+    let torpor = Torpor::start("");
+    let _ann = torpor.hibernate("ann", "s1");
+    let pid = torpor.pids("watcher")[0];
+    let is_confined = || words(pid, "status", "Seccomp:") == ["2"] && descriptors(pid).len() > 4;
+    eventually("it watches", is_confined);
+    // CAP_DAC_READ_SEARCH (2).
+    assert!(has_only(pid, "0000000000000004") >= 2, "the first and the closing one");
+    let held = descriptors(pid);
+    for kind in ["io_uring", "memfd", "eventpoll", "bpf"] {
+        assert!(held.iter().all(|what| !what.contains(kind)), "{held:?}");
+    }
+    // Standard input and the connection to the engine.
+    assert_eq!(held.iter().filter(|what| what.starts_with("socket:")).count(), 2, "{held:?}");
+    if Uid::effective().is_root() {
+        assert_eq!(words(pid, "limits", "Max core file size")[..2], ["0", "0"]);
+    }
 }
 
 #[test]
@@ -66,6 +99,10 @@ fn an_engine_is_the_user_that_it_was_told_to_be() {
     let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("he is everywhere");
     assert_eq!(words(pid, "status", "Uid:"), [nobody.uid.to_string().as_str(); 4]);
     assert_eq!(words(pid, "status", "Gid:"), [nobody.gid.to_string().as_str(); 4]);
+    let watcher = torpor.pids("watcher")[0];
+    eventually("its watcher is, too", || {
+        words(watcher, "status", "Uid:") == [nobody.uid.to_string().as_str(); 4]
+    });
     // What is nobody's to look into belongs to root there.
     let owner = std::fs::metadata(format!("/proc/{pid}/environ")).expect("it lives").uid();
     assert_eq!(owner, 0, "its memory is open to others of its user");
@@ -95,11 +132,8 @@ fn an_engine_uses_programs_that_it_could_not_load() {
     }
     let torpor = Torpor::start("user = \"nobody\"\n[sleep]\ndense = true\ndoze_secs = 0\n");
     let pid = has_little(&torpor);
-    let count = |pid: u32, kind: &str| {
-        let numbers = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
-        let links = numbers.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        links.filter(|link| link.to_string_lossy().contains(kind)).count()
-    };
+    let count =
+        |pid: u32, kind: &str| descriptors(pid).iter().filter(|what| what.contains(kind)).count();
     // Both hold what keeps the programs running, so that each may die alone.
     let held = |pid| ["bpf-prog", "bpf_link", "bpf-map"].map(|kind| count(pid, kind));
     assert_eq!(held(torpor.pid()), [0, 2, 2], "{}", torpor.log());

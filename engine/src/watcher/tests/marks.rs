@@ -8,7 +8,6 @@ use nix::sched::{CloneFlags, unshare};
 use super::*;
 use crate::marks;
 use crate::watch::{MARKS_LOST, is_marked};
-use crate::watcher::Marks;
 
 /// A rig whose folder lies on a marked filesystem, and what the ring would read of the marks.
 struct Marked {
@@ -28,7 +27,7 @@ impl Marked {
         assert_eq!(complaints, [""; 0]);
         let marks = marks.expect("nobody complained");
         let source = marks.source().unwrap();
-        let rig = Rig::with(folder, Ways { marks: Some(marks), ..Ways::default() });
+        let rig = Rig::with(folder, Ways::default(), Some(marks));
         Some(Self { rig, source })
     }
 
@@ -152,7 +151,10 @@ fn an_unmounted_filesystem_is_lost_aloud_and_watched_when_it_comes_back() {
         let (wds, _) = rig.shared(&rig.worker(&["new"], MAIL), later());
         assert!(!is_marked(wds[0]), "no mark, but a watch");
         drop(source);
-        rig.watcher.join();
+        let Rig { watcher, served, shared, .. } = rig;
+        watcher.join();
+        served.unwrap().join().unwrap().unwrap();
+        drop(shared);
         umount(&point).unwrap();
         spare.rig.end();
     })

@@ -12,7 +12,7 @@ fn rig() -> Option<Rig> {
     }
     let folder = std::env::temp_dir();
     let ways = Ways { poll: Some(PERIOD), poll_folders: vec![folder.clone()], ..Ways::default() };
-    Some(Rig::with(&folder, ways))
+    Some(Rig::with(&folder, ways, None))
 }
 
 impl Rig {
@@ -70,7 +70,7 @@ fn a_newcomer_hides_no_change_from_who_sleeps_already() {
 
 #[test]
 fn a_folder_to_poll_that_is_not_there_is_an_error() {
-    let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
     let ways = Ways { poll_folders: vec!["/nowhere".into()], ..Ways::default() };
-    assert!(ThreadWatcher::start(bell.into(), ways).is_err());
+    let (_near, far) = connection();
+    assert!(serve(far, ways).is_err());
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{HIBERNATE_SECS, Stage, check_files};
 use crate::dovecot::{Endpoint, Mailbox, Options, raise_open_files};
 use crate::own::Own;
-use crate::{engine, front};
+use crate::{engine, front, watcher};
 
 /// A `torpor serve --maildir` in a temporary folder.
 pub struct OwnStage {
@@ -51,6 +51,7 @@ impl Stage for OwnStage {
     fn torpor_pids(&self) -> Vec<i32> {
         let mut pids = vec![self.own.pid()];
         pids.extend(self.own.pids(engine::SUBCOMMAND));
+        pids.extend(self.own.pids(watcher::SUBCOMMAND));
         pids.extend(self.own.pids(front::SUBCOMMAND));
         pids
     }
