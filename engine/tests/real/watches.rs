@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
 use torpor_engine::watcher::Marks;
 
 use super::*;
@@ -20,6 +23,11 @@ fn woken(wakes: usize, act: impl Fn(&Path)) {
 }
 
 fn woken_in(folder: &Path, wakes: usize, act: impl Fn(&Path)) {
+    woken_after(folder, |_| {}, wakes, act);
+}
+
+/// The same in mailboxes of which the first was prepared.
+fn woken_after(folder: &Path, prepare: impl Fn(&Path), wakes: usize, act: impl Fn(&Path)) {
     alone(|_| {
         let home = folder.join(format!("torpor-watched-{}", std::process::id()));
         for marked in [false, true] {
@@ -31,6 +39,7 @@ fn woken_in(folder: &Path, wakes: usize, act: impl Fn(&Path)) {
             for mailbox in [&first, &second] {
                 fs::create_dir_all(mailbox).unwrap();
             }
+            prepare(&first);
             // Made well before anybody sleeps there.
             thread::sleep(Duration::from_millis(50));
             let mut engine = Engine::hearing(16, marks);
@@ -92,4 +101,30 @@ fn lost_events_wake_everybody() {
             fs::write(mailbox.join(number.to_string()), b"x").unwrap();
         });
     });
+}
+
+/// The kernel ends the watches of a filesystem that goes, with a word to each (IN_UNMOUNT). In the
+/// mounts of a thread, which nobody else sees.
+#[test]
+fn an_unmounted_mailbox_wakes_its_sleepers() {
+    if !geteuid().is_root() {
+        println!("not tested: mounting takes root");
+        return;
+    }
+    let test = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        let put = |mailbox: &Path| {
+            let kind = Some("tmpfs");
+            mount(kind, mailbox, kind, MsFlags::empty(), None::<&str>).unwrap();
+        };
+        woken_after(&std::env::temp_dir(), put, 1, |mailbox| {
+            // The watcher holds mount points for a second.
+            while umount(mailbox) == Err(Errno::EBUSY) {
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+    });
+    assert!(test.join().is_ok());
 }
