@@ -140,6 +140,13 @@ impl Desk for EngineDesk {
     }
 }
 
+impl Drop for EngineDesk {
+    fn drop(&mut self) {
+        // The channel would keep orders that nobody takes any more, and whoever waits waiting.
+        self.orders.try_iter().for_each(drop);
+    }
+}
+
 fn concerns_anvil(event: &Event) -> bool {
     matches!(event, Event::Hibernated | Event::Unhibernated(_) | Event::Disconnected(_))
 }
@@ -154,3 +161,30 @@ const PAPER_FIELDS: usize = 6;
 const PAPER_BYTES: usize = 160;
 /// Orders that the core has at once. Only a stop stays there for longer than a step.
 const OPEN_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::desk::OrderError;
+
+    /// The engine has ended with the order in its queue.
+    #[test]
+    fn who_asks_when_the_engine_ends_is_told_at_once() {
+        let bell = Bell::new(tempfile::tempfile().expect("a file").into());
+        let (desk, ends) = EngineDesk::open(bell, false);
+        let asks = thread::spawn(move || {
+            let since = Instant::now();
+            (ends.orders.ping(), since.elapsed())
+        });
+        while desk.orders.is_empty() {
+            thread::yield_now();
+        }
+        drop(desk);
+        let (answer, took) = asks.join().expect("no panic");
+        assert_eq!(answer, Err(OrderError::Ended));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}
