@@ -142,11 +142,15 @@ impl Keeper<'_> {
 
     fn rehearse(&mut self, petition: Petition, binary: Binary) {
         let since = Instant::now();
-        let mut luggage = Luggage::default();
-        let note = Note::new(&petition, since, Some(&self.binary), &mut luggage);
-        let household = self.household(&self.config, &binary, note, &mut luggage);
-        let rehearsal = household
-            .and_then(|household| Rehearsal::start(self.options, &binary, &household, luggage));
+        // Estates alone are looked into. Whoever had more, and hung, would be in the way of a
+        // keeper that takes over when this one is killed.
+        let (mut rest, mut estates) = (Luggage::default(), Luggage::default());
+        let note = Note::new(&petition, since, Some(&self.binary), &mut rest);
+        let household = self.household(&self.config, &binary, note, &mut rest);
+        let lent = self.engines.iter().try_for_each(|engine| engine.lend_estate(&mut estates));
+        let rehearsal = lent
+            .and(household)
+            .and_then(|household| Rehearsal::start(self.options, &binary, &household, estates));
         match rehearsal {
             Ok(rehearsal) => {
                 self.upgrade = Some(Upgrade::Rehearsal { rehearsal, petition, binary, since });

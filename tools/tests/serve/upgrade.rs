@@ -203,6 +203,47 @@ fn a_way_back_that_fails_too_is_told_and_goes_on() {
     is_alive(&mut ann, "a1", "a2");
 }
 
+/// Nothing is left to go back from; so it is as if the keeper had been killed.
+#[test]
+fn a_program_that_vanishes_leaves_the_engines_to_the_next_keeper() {
+    let (torpor, programs) = (Torpor::start("engines = 2\n"), Programs::new());
+    let (mut ann, pids) = (torpor.hibernate("ann", "s1"), torpor.engine_pids());
+    let said = refuses(&torpor, &programs.script("vanishes", "*--before*) kill -9 $$;;"));
+    assert!(said.contains("has hung up before it answered"), "{said}");
+    is_alive(&mut ann, "a1", "a2");
+    torpor.succeed();
+    is_alive(&mut ann, "a2", "a3");
+    eventually("both answer, and are the same", || torpor.engine_pids() == pids);
+    // Engines that a keeper has found are replaced like its own.
+    let text = upgrades(&torpor, &programs.copy("good"));
+    assert!(text.ends_with("2 engines replaced\n"), "{text}");
+    is_alive(&mut ann, "a3", "a4");
+}
+
+/// Half-way, with an engine of either program.
+#[test]
+fn a_keeper_killed_amid_an_upgrade_is_followed_by_one_that_takes_over() {
+    let (torpor, programs) = (Torpor::start("engines = 2\n"), Programs::new());
+    let mut clients: Vec<UnixStream> =
+        (0..10).map(|at| torpor.hibernate(&format!("u{at}"), &format!("s{at}"))).collect();
+    let flag = programs.0.path().join("flag");
+    let case = format!("'engine 2') touch {}; sleep 0.5;;", flag.display());
+    let slow = programs.script("slow", &case);
+    let (pids, dir) = (torpor.engine_pids(), torpor.dir());
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| upgrade(&slow, ["--base-dir".as_ref(), &dir]));
+        eventually("the second is about to begin", || flag.exists());
+        torpor.signal(Signal::SIGKILL);
+        let said = asked.join().expect("no panic").stderr;
+        assert!(String::from_utf8_lossy(&said).contains("has hung up"));
+    });
+    eventually("both run", || torpor.pids("engine").len() == 2);
+    torpor.succeed();
+    eventually("both serve", || torpor.engine_pids().len() == 2);
+    assert!(torpor.engine_pids().iter().all(|pid| !pids.contains(pid)));
+    clients.iter_mut().for_each(|client| is_alive(client, "a1", "a2"));
+}
+
 /// Although he can connect: an engine could, which has CAP_DAC_OVERRIDE.
 #[test]
 fn who_is_not_the_keepers_user_upgrades_nothing() {

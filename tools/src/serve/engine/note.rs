@@ -35,6 +35,14 @@ impl EngineKeeper {
         Ok(Note { number: self.number, helper, watchers, estate, process })
     }
 
+    /// Lends its estate alone, under the numbers of [`EngineKeeper::note`].
+    ///
+    /// # Errors
+    /// Never: descriptors keep their numbers.
+    pub fn lend_estate<'a>(&'a self, luggage: &mut Luggage<'a>) -> io::Result<()> {
+        self.estate.note(luggage).map(drop)
+    }
+
     /// What the image before this one has noted. An engine that has ended is started at once.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 use crate::luggage::Luggage;
 use crate::serve::binary::Binary;
@@ -82,7 +84,9 @@ impl Drop for Rehearsal {
 
 /// The child's own main function.
 pub fn rehearse(options: &ServeOptions, number: i32) -> ExitCode {
-    match judge(options, number) {
+    // Nobody would hear the answer.
+    let judged = set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    match judged.and_then(|()| judge(options, number)) {
         Ok(()) => {
             println!("{READY}{}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
