@@ -146,7 +146,8 @@ impl Swarm {
                 enabled |= fault.bit();
             }
         }
-        let clients = random.range(1, 24);
+        // A script has bytes for a few.
+        let clients = random.range(1, if random.is_scripted() { 4 } else { 24 });
         let limits = Self::limits(random);
         Self {
             enabled,
