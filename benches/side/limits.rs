@@ -35,7 +35,9 @@ impl Drop for Limits {
     }
 }
 
+/// Stock imap-hibernate keeps an inotify instance for each sleeper of one mail user.
 const SCRIPT: &str = ". tests/lib/limits
+limits_wanted=${limits_wanted/max_user_instances=8192/max_user_instances=65536}
 trap restore_limits EXIT
 raise_limits || exit 1
 echo raised

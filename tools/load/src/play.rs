@@ -55,7 +55,7 @@ impl Troupe {
                 self.trickle(Duration::from_secs_f64(secs), mails_per_sec, dones_per_sec).await;
             }
             Act::Storm { what, then, newcomers, .. } => {
-                self.storm(what, then);
+                self.storm(what, then).await;
                 self.let_in(newcomers).await;
             }
             Act::Churn { secs, time_scale, bursts_percent } => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -31,11 +32,19 @@ impl Troupe {
     }
 
     /// Lets it loose. Whoever was lost since the choice counts as lost already.
-    pub(super) fn storm(&mut self, what: Storm, then: Then) {
+    pub(super) async fn storm(&mut self, what: Storm, then: Then) {
         let ready = std::mem::take(&mut self.chosen);
         let ready = ready.into_iter().filter(|seat| seat.is_resting());
         match what {
-            Storm::Done => ready.for_each(|seat| seat.done(then)),
+            Storm::Done => {
+                for (at, seat) in ready.enumerate() {
+                    seat.done(then);
+                    if at % BREATH == BREATH - 1 {
+                        // What has been said goes out while the ring is waited for.
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            }
             Storm::Mail => {
                 ready.for_each(|seat| seat.expect_mail(then));
                 self.postman.as_ref().expect("it has staged the mail").release();
@@ -61,6 +70,9 @@ fn spread<'a, T>(all: &'a [&'a T], count: usize) -> impl Iterator<Item = &'a T> 
     (0..count).map(move |at| all[at * all.len() / count])
 }
 
+/// Clients that speak before answers are heard again: one thread has all of them, and the first
+/// answer must not wait until the last has spoken.
+const BREATH: usize = 128;
 /// Twenty of them take four seconds: a storm of thousands lasts longer.
 const NEWCOMERS_PER_SEC: f64 = 5.0;
 
