@@ -159,11 +159,11 @@ fn serve(
     };
     match start(&mut keeper, living, new) {
         Ok(true) => keeper.keep(),
-        // There are sleepers, who are owed a BYE.
-        Ok(false) if keeper.engines.iter().any(EngineKeeper::is_found) => keeper.stop(),
-        other => {
+        // There may be sleepers, who are owed a BYE: engines serve before we hear of it.
+        Ok(false) => keeper.stop(),
+        Err(error) => {
             keeper.give_up();
-            other.map(drop)
+            Err(error)
         }
     }
 }

@@ -189,6 +189,11 @@ impl EngineKeeper {
         if self.has_clients { None } else { self.ended() }
     }
 
+    /// Its end after it has served. One that never did is nobody's loss.
+    pub fn end_after_service(&mut self) -> Option<End> {
+        self.ended().filter(|_| self.has_clients)
+    }
+
     /// Gives it a socket that was bound anew.
     pub fn relisten(&self, word: Word, listener: BorrowedFd<'_>) {
         self.tell(word, "", Some(listener));

@@ -159,7 +159,9 @@ impl Keeper<'_> {
                 self.sockets.leave();
                 return Ok(());
             }
-            let ended = self.engines.iter_mut().filter_map(EngineKeeper::ended);
+            self.engines.iter_mut().for_each(EngineKeeper::hear);
+            // One that has not begun may be ended by the signal itself.
+            let ended = self.engines.iter_mut().filter_map(EngineKeeper::end_after_service);
             broken = ended.filter(|end| !end.is_orderly()).last().or(broken);
         }
         self.sockets.leave();

@@ -209,6 +209,22 @@ fn a_keeper_that_is_killed_while_it_starts_is_in_nobodys_way() {
     }
 }
 
+/// Its engine serves already, and it has not heard of that.
+#[test]
+fn a_keeper_that_is_stopped_while_it_starts_says_bye() {
+    let torpor = Torpor::start("");
+    torpor.signal(Signal::SIGTERM);
+    assert!(torpor.wait().success());
+    torpor.start_again();
+    eventually("an engine begins", || !torpor.pids("engine").is_empty());
+    torpor.signal(Signal::SIGSTOP);
+    let mut ann = Sleeper::new(&torpor, 1);
+    torpor.signal(Signal::SIGTERM);
+    torpor.signal(Signal::SIGCONT);
+    ann.reads("* BYE Server shutting down.\r\n");
+    assert!(torpor.wait().success(), "{}", torpor.log());
+}
+
 /// The engine dies, and the keeper while the heir begins: from the moment in which there is a
 /// process of the heir's, it holds its clients itself.
 #[test]
