@@ -220,6 +220,24 @@ fn a_program_that_vanishes_leaves_the_engines_to_the_next_keeper() {
     is_alive(&mut ann, "a3", "a4");
 }
 
+/// It has the estates, and no claim on the engines.
+#[test]
+fn a_rehearsal_that_hangs_is_not_in_the_way_of_the_next_keeper() {
+    let (torpor, programs) = (Torpor::start(""), Programs::new());
+    let (mut ann, pids) = (torpor.hibernate("ann", "s1"), torpor.engine_pids());
+    let flag = programs.0.path().join("flag");
+    let case = format!("*--rehearse*) touch {}; exec sleep 30;;", flag.display());
+    let (hangs, dir) = (programs.script("hangs", &case), torpor.dir());
+    thread::scope(|scope| {
+        scope.spawn(|| upgrade(&hangs, ["--base-dir".as_ref(), &dir]));
+        eventually("it hangs", || flag.exists());
+        torpor.signal(Signal::SIGKILL);
+        torpor.succeed();
+        eventually("the same engine answers", || torpor.engine_pids() == pids);
+    });
+    is_alive(&mut ann, "a1", "a2");
+}
+
 /// Half-way, with an engine of either program.
 #[test]
 fn a_keeper_killed_amid_an_upgrade_is_followed_by_one_that_takes_over() {
