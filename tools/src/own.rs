@@ -130,6 +130,6 @@ impl Own {
 const LAUNCH: &str = r#"
 ulimit -n "$(ulimit -Hn)"
 exec "$2" serve --config "$1/torpor.toml" --maildir "$1/mail" --users "$1/users" \
-    < /dev/null > "$1/log" 2>&1
+    < /dev/null >> "$1/log" 2>&1
 "#;
 const READY_WITHIN: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! A running torpor in a folder of its own, and the worker that gives it clients.
 
 use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,7 +38,7 @@ impl Torpor {
     pub fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::Builder::new().prefix("torpor-").tempdir().expect("a folder");
         std::fs::create_dir(dir.path().join("run")).expect("base_dir");
-        let log = std::fs::File::create(dir.path().join("log")).expect("a log");
+        let log = log_in(dir.path());
         std::fs::write(dir.path().join("toml"), config).expect("a configuration");
         let mut command = command(dir.path());
         command.stdin(Stdio::null()).stderr(log).env(MARK, dir.path());
@@ -66,10 +67,9 @@ impl Torpor {
 
     fn start_again_with(&self, change: impl FnOnce(&mut Command)) {
         self.wait();
-        let log = std::fs::OpenOptions::new().append(true).open(self.dir.path().join("log"));
         let mut command = command(self.dir.path());
         change(&mut command);
-        command.stdin(Stdio::null()).stderr(log.expect("the log")).env(MARK, self.dir.path());
+        command.stdin(Stdio::null()).stderr(log_in(self.dir.path())).env(MARK, self.dir.path());
         *self.child.borrow_mut() = command.spawn().expect("torpor starts");
     }
 
@@ -247,6 +247,12 @@ impl Drop for Torpor {
         let tells = !std::thread::panicking() && log.contains(TOKEN);
         assert!(!tells, "the log holds a token:\n{log}");
     }
+}
+
+/// One log of all: who was started by one keeper and who by the next write behind each other.
+fn log_in(dir: &Path) -> File {
+    let log = OpenOptions::new().create(true).append(true).open(dir.join("log"));
+    log.expect("a log")
 }
 
 /// Processes that descend from a torpor that was started with this mark.

@@ -161,6 +161,14 @@ fn the_unit_lets_engines_outlive_the_main_process() {
     assert!(words("SystemCallFilter=").contains(&"pidfd_getfd"));
     let most: usize = words("FileDescriptorStoreMax=")[0].parse().expect("a number");
     assert!(most >= 5, "hibernate, control, metrics, and two of the front");
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("torpor.service");
+    let installed = unit.replace("/usr/local/sbin/torpor", "/bin/true");
+    std::fs::write(&path, installed).expect("written");
+    match Command::new("systemd-analyze").arg("verify").arg(&path).output() {
+        Ok(said) => assert!(said.status.success() && said.stderr.is_empty(), "{said:?}"),
+        Err(_) => println!("NOT TESTED: what systemd says of the unit, which is not there"),
+    }
 }
 
 /// A program that dies again and again is no reason to end the one that holds its clients.
