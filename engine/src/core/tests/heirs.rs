@@ -43,6 +43,18 @@ fn the_item_of_a_sleeper_that_had_stirred_is_deleted() {
     assert_eq!(ops[deleted], Op::DeleteItem { slot });
 }
 
+/// Places are taken up a page at a time: nobody is left out, and none is left occupied.
+#[test]
+fn an_heir_takes_up_every_page() {
+    let limits = Limits { conns_max: 1500, ..Bench::limits(4) };
+    let mut bench = Bench::with(&limits, Bench::knobs());
+    bench.hibernate(BARE, None);
+    let (bench, ops) = bench.killed(&[]);
+    assert_eq!(bench.core.counters().revived, 1);
+    let released = ops.iter().filter(|op| matches!(op, Op::ReleaseConn { .. })).count();
+    assert_eq!((released, ops.contains(&Op::ReleaseConn { conn: 1499 })), (1500, true));
+}
+
 impl Bench {
     /// An heir, to whom these completions are left, and what it does first.
     fn killed(self, done: &[Completion]) -> (Self, Vec<Op>) {
