@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! cargo bench -p torpor-suite --bench soak -- \
-//!     [--clients 20000] [--secs 7200] [--every 600] [--done 5000] [--mail 5000] \
+//!     [--clients 20000] [--engines 2] [--secs 7200] [--every 600] [--done 5000] [--mail 5000] \
 //!     [--dovecot] [--out DIR]
 //! ```
 //! Exit status 1: somebody was lost, or memory or descriptors grew after the first round.
@@ -41,6 +41,9 @@ struct Arguments {
     clients: u32,
     #[arg(long, default_value_t = 7_200)]
     secs: u32,
+    /// Engine processes, with the built-in worker
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    engines: u32,
     /// Seconds of rest before each storm
     #[arg(long, default_value_t = 600)]
     every: u32,
@@ -69,7 +72,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options =
         Options { users: arguments.clients, owner: Owner::Torpor, ..Options::new(Version::V23) };
     let scene = match arguments.dovecot {
-        false => Scene::builtin(&floor.binary, arguments.clients)?,
+        false => Scene::builtin(&floor.binary, arguments.clients, arguments.engines)?,
         true => Scene::dovecot(&options, &floor.binary)?,
     };
     let Arguments { clients, secs, every, done, mail, logins_per_sec, .. } = arguments;

@@ -146,7 +146,7 @@ fn play(
         ..Options::new(version)
     };
     let scene = match which {
-        Which::Builtin => Scene::builtin(binary, users)?,
+        Which::Builtin => Scene::builtin(binary, users, 1)?,
         Which::Stock | Which::Raised | Which::Torpor => Scene::dovecot(&options, binary)?,
     };
     let per_sec = arguments.logins_per_sec;

@@ -24,7 +24,7 @@ impl Builtin {
     ///
     /// # Errors
     /// It did not start; then the error holds its log.
-    pub fn start(binary: &Path, users: u32) -> io::Result<Self> {
+    pub fn start(binary: &Path, users: u32, engines: u32) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("torpor-load.").tempdir()?;
         let place = |name: &str| dir.path().join(name);
         // Each hash of its own would only cost time before anything is measured.
@@ -36,7 +36,9 @@ impl Builtin {
         }
         std::fs::write(place("users"), text)?;
         std::fs::create_dir(place("mail"))?;
-        let config = "[front]\nhibernate_after_ms = 1000\nconns_per_address_max = 1024\n";
+        let config = format!(
+            "engines = {engines}\n[front]\nhibernate_after_ms = 1000\nconns_per_address_max = 1024\n"
+        );
         std::fs::write(place("torpor.toml"), config)?;
         let address = free_address()?;
         let mut command = Command::new("sh");

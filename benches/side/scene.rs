@@ -21,8 +21,8 @@ pub enum Scene {
 impl Scene {
     /// # Errors
     /// The server did not start.
-    pub fn builtin(binary: &Path, users: u32) -> io::Result<Self> {
-        Builtin::start(binary, users).map(Self::Builtin)
+    pub fn builtin(binary: &Path, users: u32, engines: u32) -> io::Result<Self> {
+        Builtin::start(binary, users, engines).map(Self::Builtin)
     }
 
     /// Dovecot, with torpor if the options say that torpor is to hold the sleepers.
