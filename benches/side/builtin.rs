@@ -37,7 +37,8 @@ impl Builtin {
         std::fs::write(place("users"), text)?;
         std::fs::create_dir(place("mail"))?;
         let config = format!(
-            "engines = {engines}\n[front]\nhibernate_after_ms = 1000\nconns_per_address_max = 1024\n"
+            "engines = {engines}\n[front]\n\
+             hibernate_after_ms = 1000\nconns_per_address_max = 1024\n"
         );
         std::fs::write(place("torpor.toml"), config)?;
         let address = free_address()?;

@@ -10,7 +10,7 @@ use super::scene::{Out, Scene};
 #[test]
 fn builtin_worker_500_clients() {
     let binary = binary::release().expect("it builds");
-    let scene = Scene::builtin(&binary, CLIENTS).expect("torpor starts");
+    let scene = Scene::builtin(&binary, CLIENTS, 1).expect("torpor starts");
     everybody_is_answered(&scene, true);
 }
 
