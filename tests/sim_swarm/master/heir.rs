@@ -4,6 +4,7 @@ use torpor_handoff::master::{Conversation, Found};
 use torpor_handoff::message::{Cause, Outcome, Returned, Wake};
 
 use super::{SimHandoff, Talk};
+use crate::session::Owner;
 use crate::worker::Deed;
 use crate::world::{File, SimFd};
 
@@ -49,7 +50,12 @@ impl SimHandoff {
         };
         let talk = &mut self.talks[at];
         assert_eq!(talk.session, session, "[1] the conversation is about somebody else");
-        world.sessions[session as usize].handed = true;
+        let client = &mut world.sessions[session as usize];
+        client.handed = true;
+        if client.shut {
+            // Whoever was killed after that has told nobody; the worker may not have taken it.
+            client.owner = Owner::Engine;
+        }
         drop(world);
         talk.resume(conversation, wake, now_ms);
     }
