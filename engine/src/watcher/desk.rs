@@ -89,13 +89,11 @@ fn next(socket: &OwnedFd, wait: PollTimeout) -> io::Result<Next> {
                     Err(errno) => return Err(errno.into()),
                 }
             }
-            // ENOBUFS and the like pass.
-            Err(errno) => {
+            // They pass.
+            Err(Errno::EINTR | Errno::ENOBUFS | Errno::ENOMEM) => {
                 thread::sleep(Duration::from_millis(1));
-                if !matches!(errno, Errno::EINTR | Errno::ENOBUFS | Errno::ENOMEM) {
-                    return Err(errno.into());
-                }
             }
+            Err(errno) => return Err(errno.into()),
         }
     }
 }

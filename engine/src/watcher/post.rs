@@ -80,8 +80,10 @@ impl Post {
 
     /// Lets the watcher hear what it was told, and waits for the thread.
     pub fn join(self) {
-        let Self { jobs, replies: _replies, news: _news, connections, thread } = self;
-        drop(jobs);
+        let Self { jobs, replies, news, connections, thread } = self;
+        // Nobody hears it any more: a thread that waits for room to say something would wait for
+        // ever.
+        drop((jobs, replies, news));
         connections.ring();
         assert!(thread.join().is_ok(), "the thread to the watcher has panicked");
     }

@@ -133,3 +133,21 @@ fn a_watcher_that_lies_is_dismissed_and_harms_nobody() {
     assert_eq!(rig.watcher.watched(), Some(changed));
     rig.end();
 }
+
+/// More than the engine has room for, and it hears no more of it.
+#[test]
+fn an_engine_that_ends_amid_news_does_not_wait_for_room() {
+    let rig = Rig::alone(&std::env::temp_dir(), Ways::default(), None);
+    let odd = Odd::serve(&rig);
+    for wd in 0..4200 {
+        odd.say(Said::News(WatchEvent { wd, mask: AddWatchFlags::IN_MODIFY.bits() }));
+    }
+    // The thread to the watcher has taken as many as there is room for.
+    thread::sleep(Duration::from_millis(50));
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        rig.end();
+        ended.send(()).unwrap();
+    });
+    has_ended.recv_timeout(Duration::from_secs(10)).expect("it ends");
+}
