@@ -32,17 +32,22 @@ use listen::{BACKLOG, listen_at, make_folder};
 
 /// The front of this process. Dropping it ends it and its workers, unless it was taken over.
 pub struct FrontKeeper {
-    clients: OwnedFd,
-    address: SocketAddr,
-    master: OwnedFd,
-    place: Place,
-    mark: Mark,
+    sockets: Sockets,
     options: ServeOptions,
     user: Option<User>,
     process: Option<Charge>,
     /// True exactly when it was told to make room for another.
     is_retired: bool,
     pause: Pause,
+}
+
+/// Where it is reached: by mail clients, and by wakes.
+struct Sockets {
+    clients: OwnedFd,
+    address: SocketAddr,
+    master: OwnedFd,
+    place: Place,
+    mark: Mark,
 }
 
 /// The same as the next image of its keeper reads it.
@@ -54,6 +59,13 @@ pub struct Note {
     place: Place,
     mark: Mark,
     process: Option<charge::Note>,
+}
+
+impl Sockets {
+    /// No wake comes any more.
+    fn leave(&self) {
+        self.place.remove(self.mark);
+    }
 }
 
 impl FrontKeeper {
@@ -101,31 +113,19 @@ impl FrontKeeper {
         };
         // Workers whose front has died become our children, so that none is forgotten.
         set_child_subreaper(true)?;
-        let options = options.clone();
-        let pause = Pause::new(PAUSE_MIN, PAUSE_MAX);
-        let is_retired = false;
-        Ok(Some(Self {
-            clients,
-            address,
-            master,
-            place,
-            mark,
-            options,
-            user,
-            process: living,
-            is_retired,
-            pause,
-        }))
+        let sockets = Sockets { clients, address, master, place, mark };
+        Ok(Some(Self::over(sockets, options, user, living)))
     }
 
     /// What the next image of this process finds, and takes along.
     pub fn note<'a>(&'a self, luggage: &mut Luggage<'a>) -> Note {
+        let Sockets { clients, address, master, place, mark } = &self.sockets;
         Note {
-            clients: luggage.pack(&self.clients),
-            address: self.address,
-            master: luggage.pack(&self.master),
-            place: self.place.clone(),
-            mark: self.mark,
+            clients: luggage.pack(clients),
+            address: *address,
+            master: luggage.pack(master),
+            place: place.clone(),
+            mark: *mark,
             process: self.process.as_ref().map(|process| process.note(luggage)),
         }
     }
@@ -137,30 +137,31 @@ impl FrontKeeper {
     pub fn unpack(note: Note, options: &ServeOptions, user: Option<User>) -> io::Result<Self> {
         let Note { clients, address, master, place, mark, process } = note;
         let (clients, master) = (inherited(clients)?, inherited(master)?);
-        let (options, process) = (options.clone(), process.map(Charge::unpack).transpose()?);
-        let (is_retired, pause) = (false, Pause::new(PAUSE_MIN, PAUSE_MAX));
-        Ok(Self {
-            clients,
-            address,
-            master,
-            place,
-            mark,
-            options,
-            user,
-            process,
-            is_retired,
-            pause,
-        })
+        let sockets = Sockets { clients, address, master, place, mark };
+        let process = process.map(Charge::unpack).transpose()?;
+        Ok(Self::over(sockets, options, user, process))
+    }
+
+    fn over(
+        sockets: Sockets,
+        options: &ServeOptions,
+        user: Option<User>,
+        process: Option<Charge>,
+    ) -> Self {
+        let (options, is_retired) = (options.clone(), false);
+        let pause = Pause::new(PAUSE_MIN, PAUSE_MAX);
+        Self { sockets, options, user, process, is_retired, pause }
     }
 
     /// Where mail clients connect.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.sockets.address
     }
 
     /// The sockets, which are nobody's if we do not keep them, with their names for systemd.
     pub fn own(&self) -> [(Stored, BorrowedFd<'_>); 2] {
-        [(Stored::Clients, self.clients.as_fd()), (Stored::Master, self.master.as_fd())]
+        let Sockets { clients, master, .. } = &self.sockets;
+        [(Stored::Clients, clients.as_fd()), (Stored::Master, master.as_fd())]
     }
 
     /// Starts it, unless it was taken over.
@@ -174,7 +175,7 @@ impl FrontKeeper {
         let again = |socket: &OwnedFd| socket.as_fd().try_clone_to_owned().map(Stdio::from);
         let mut command = Command::new("/proc/self/exe");
         command.arg0("torpor").arg(SUBCOMMAND).args(self.options.arguments());
-        command.stdin(again(&self.clients)?).stdout(again(&self.master)?);
+        command.stdin(again(&self.sockets.clients)?).stdout(again(&self.sockets.master)?);
         // Passwords are checked on many threads for a moment each; an arena for each of them would
         // keep half a megabyte for good.
         command.env("MALLOC_ARENA_MAX", "1");
@@ -223,7 +224,7 @@ impl FrontKeeper {
 
     /// Tells it and its workers to say BYE and end. No wake comes any more.
     pub fn stop(&self, others: &[u32]) {
-        self.place.remove(self.mark);
+        self.sockets.leave();
         self.signal(Signal::SIGTERM);
         orphans::signal(&self.ours(others), Signal::SIGTERM);
     }
@@ -266,10 +267,10 @@ impl Drop for FrontKeeper {
             Some(Charge::Found { .. }) => {}
             // It is a front that did not end when it was told to, or nobody has told it.
             Some(Charge::Child(mut child)) => {
-                self.place.remove(self.mark);
+                self.sockets.leave();
                 child.kill();
             }
-            None => self.place.remove(self.mark),
+            None => self.sockets.leave(),
         }
     }
 }
