@@ -28,6 +28,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use fastrand::Rng;
 use serde_json::json;
 use torpor::config::control_path;
 use torpor::control;
@@ -36,7 +37,6 @@ use torpor::load::pledge::{Pledge, Terms};
 use torpor_handoff::delays::BOUNDS_US;
 use torpor_load::machine::cpu_us;
 use torpor_load::peer::Peers;
-use torpor_load::stand_in::letter::Random;
 use torpor_load::stand_in::taker::{self, Talk};
 
 use side::binary;
@@ -155,10 +155,7 @@ fn stir(arguments: &Arguments, figures: &mut Figures) -> Result<(), Box<dyn Erro
     figures.insert("hibernates a second, one worker", f64::from(clients) / secs);
 
     let mut order: Vec<u32> = (0..clients).collect();
-    let mut random = Random(7);
-    for at in (1..order.len()).rev() {
-        order.swap(at, (random.draw() % (at as u64 + 1)) as usize);
-    }
+    Rng::with_seed(7).shuffle(&mut order);
     order.truncate(arguments.wakes.unwrap_or(clients) as usize);
     let slow = order.split_off(order.len() - order.len() / 5);
     paced(arguments, &peers, &talks, slow.clone(), figures)?;

@@ -15,7 +15,7 @@ use torpor_engine::slots::Slots;
 use torpor_engine::wheel::{TICK_MS, Wheel};
 use torpor_handoff::line::{HibernateLine, Wakeup, unhibernate};
 use torpor_handoff::queue::{Class, Queue};
-use torpor_load::stand_in::letter::{Facts, Random, line};
+use torpor_load::stand_in::letter::{Facts, line};
 
 criterion_group!(pieces, lines, clients, time);
 criterion_main!(pieces);
@@ -62,7 +62,7 @@ fn clients(criterion: &mut Criterion) {
 
 /// Of a thousand clients whose lines have nothing in common but their shape.
 fn cold(bencher: &mut Bencher) {
-    let mut random = Random(7);
+    let mut random = fastrand::Rng::with_seed(7);
     let facts = |inode| Facts { inode, minor: 9, keepalive_secs: 120, notify: true };
     let lines: Vec<String> = (0..1000).map(|number| line(&mut random, facts(number))).collect();
     let limits = Limits { slots_max: 4, cold_blocks_max: 64, ..Limits::default() };

@@ -5,14 +5,14 @@ use std::io;
 
 use torpor_engine::cold::Cold;
 use torpor_engine::limits::Limits;
-use torpor_load::stand_in::letter::{Facts, Random, line};
+use torpor_load::stand_in::letter::{Facts, line};
 
 /// Names and bytes a line of each way.
 ///
 /// # Errors
 /// No memory, or zstd learns nothing.
 pub fn compare() -> io::Result<[(&'static str, f64); 3]> {
-    let mut random = Random(99);
+    let mut random = fastrand::Rng::with_seed(99);
     let facts =
         |number| Facts { inode: 90_000 + number, minor: 9, keepalive_secs: 120, notify: true };
     let lines: Vec<String> =

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use torpor_load::machine::{cpu_us, descriptors, table_bytes, used_bytes};
 use torpor_load::peer::Peers;
-use torpor_load::stand_in::letter::Random;
 use torpor_load::stand_in::maildirs::{Copies, Maildirs};
 use torpor_load::stand_in::taker::{self, Talk};
 
@@ -80,10 +79,8 @@ impl Throng {
 
     /// Who speaks, by chance but in each run the same.
     fn chosen(&self) -> Vec<u32> {
-        let (mut all, mut random) = ((0..self.clients).collect::<Vec<u32>>(), Random(7));
-        for at in (1..all.len()).rev() {
-            all.swap(at, (random.draw() % (at as u64 + 1)) as usize);
-        }
+        let mut all: Vec<u32> = (0..self.clients).collect();
+        fastrand::Rng::with_seed(7).shuffle(&mut all);
         all.truncate(self.wakes as usize);
         all
     }

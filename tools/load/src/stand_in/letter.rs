@@ -4,34 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-
-/// A generator that is the same in every run (Steele's splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ word >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ word >> 31
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.draw() % end
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.draw() as u8).collect()
-    }
-
-    /// 6 to 12 letters and digits.
-    fn word(&mut self) -> String {
-        let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        let count = 6 + self.below(7);
-        (0..count).map(|_| char::from(letters[self.below(36) as usize])).collect()
-    }
-}
+use fastrand::Rng;
 
 /// What a line says that is not chance.
 #[derive(Clone, Copy)]
@@ -45,21 +18,21 @@ pub struct Facts {
 }
 
 /// A client's line.
-pub fn line(random: &mut Random, facts: Facts) -> String {
+pub fn line(random: &mut Rng, facts: Facts) -> String {
     let Facts { inode, minor, keepalive_secs, notify } = facts;
-    let (user, mailbox) = (random.word(), random.word());
-    let (ip, port) = (random.draw() as u32, 1024 + random.below(64_000) as u16);
+    let (user, mailbox) = (word(random), word(random));
+    let (ip, port) = (random.u32(..), random.u16(1024..65_024));
     // Dovecot's session id: time, port and address.
-    let session = [&random.bytes(6)[..], &port.to_be_bytes(), &ip.to_be_bytes()].concat();
+    let session = [&bytes(random, 6)[..], &port.to_be_bytes(), &ip.to_be_bytes()].concat();
     // Appendix A of its protocol: magic, mailbox, GUID, UIDs and sequences, flags.
     let names = [b"base\nB", mailbox.as_bytes(), b"\0"].concat();
-    let state = [names, random.bytes(16), random.bytes(14)].concat();
-    let token = random.bytes(20).iter().fold(String::new(), |mut token, byte| {
+    let state = [names, bytes(random, 16), bytes(random, 14)].concat();
+    let token = bytes(random, 20).iter().fold(String::new(), |mut token, byte| {
         let _ = write!(token, "{byte:02x}");
         token
     });
-    let (input, output) = (random.below(4000), random.below(100_000));
-    let (count, bytes) = (random.below(50), random.below(200_000));
+    let (input, output) = (random.u32(..4000), random.u32(..100_000));
+    let (count, size) = (random.u32(..50), random.u32(..200_000));
     let notify = if notify { "\tnotify_fd" } else { "" };
     format!(
         "{user}@example.org\t%{{service}}(%{{user}})<%{{process:pid}}><%{{session}}>: \t\
@@ -69,14 +42,25 @@ pub fn line(random: &mut Random, facts: Facts) -> String {
          userdb_fields=uid=5000\x01tgid=5000\x01thome=/srv/mail/example.org/{user}\x01t\
          auth_mech=PLAIN\x01tauth_token={token}\tuid=5000\tgid=5000\tmailbox={mailbox}\t\
          tag=a{}\tstats=in={input} out={output} deleted=0 expunged=0 trashed=0 hdr_count={count} \
-         hdr_bytes={bytes} body_count=0 body_bytes=0\tidle-cmd{notify}\tstate={}\t\
-         fetch_hdr_count={count}\tfetch_hdr_bytes={bytes}\tfetch_body_count=0\tfetch_body_bytes=0\t\
+         hdr_bytes={size} body_count=0 body_bytes=0\tidle-cmd{notify}\tstate={}\t\
+         fetch_hdr_count={count}\tfetch_hdr_bytes={size}\tfetch_body_count=0\tfetch_body_bytes=0\t\
          deleted_count=0\texpunged_count=0\ttrashed_count=0\tautoexpunged_count=0\tappend_count=0\t\
          input_bytes_extra={input}\toutput_bytes_extra={output}\n",
         STANDARD.encode(session),
-        1_795_445_434 + random.below(100_000),
+        1_795_445_434 + random.u32(..100_000),
         std::net::Ipv4Addr::from(ip),
-        random.below(1000),
+        random.u32(..1000),
         STANDARD.encode(state),
     )
+}
+
+fn bytes(random: &mut Rng, count: usize) -> Vec<u8> {
+    (0..count).map(|_| random.u8(..)).collect()
+}
+
+/// 6 to 12 letters and digits.
+fn word(random: &mut Rng) -> String {
+    let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let count = random.usize(6..=12);
+    (0..count).map(|_| char::from(letters[random.usize(..letters.len())])).collect()
 }

@@ -5,23 +5,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use fastrand::Rng;
 use nix::sys::stat::{fstat, minor};
 use torpor_handoff::line::HIBERNATE_VERSION;
 use torpor_handoff::sys::fd::send_with_fd;
 
-use super::letter::{Facts, Random, line};
+use super::letter::{Facts, line};
 
 /// A worker that hands over client after client, each by a line like no other.
 pub struct Worker {
     socket: PathBuf,
-    random: Random,
+    random: Rng,
     keepalive_secs: u32,
 }
 
 impl Worker {
     /// For this imap-hibernate socket; its clients want a keepalive that often, 0 for never.
     pub fn new(socket: PathBuf, keepalive_secs: u32) -> Self {
-        Self { socket, random: Random(1), keepalive_secs }
+        Self { socket, random: Rng::with_seed(1), keepalive_secs }
     }
 
     /// Hands a client over, with the watches on its mailbox if it has any.
