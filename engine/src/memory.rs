@@ -1,5 +1,8 @@
 //! All memory of an engine that must outlive it, as one thing to hold and to hand over.
 
+#[cfg(feature = "planted")]
+pub mod spare;
+
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;

@@ -12,6 +12,7 @@ use torpor_engine::core::Core;
 use torpor_engine::drive::Driver;
 use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::mailboxes::Debounce;
+use torpor_engine::memory::spare;
 use torpor_engine::report::Counters;
 
 use crate::counting;
@@ -62,8 +63,9 @@ pub fn run(seed: u64, trace: bool) -> Findings {
     let lives = net.clients.iter().map(|client| client.lives).sum();
     let (struck, ticks) = (net.faults.struck, world.ticks);
     drop(net);
-    let core = &world.driver.take().expect("an engine").core;
-    world.remember_visits(core);
+    let core = world.driver.take().expect("an engine").core;
+    world.remember_visits(&core);
+    spare::keep(&core.limits().clone(), core.into_memory());
     Findings { struck, visits: world.visits, lives, ticks }
 }
 
@@ -100,7 +102,7 @@ impl World {
         }
         let net: Shared = Rc::new(RefCell::new(net));
         let ring = SimRing::new(net.clone(), limits.slots_max, limits.conns_max);
-        let core = Core::new(&limits, knobs, seed | 1);
+        let core = Core::with_memory(&limits, knobs, seed | 1, spare::memory(&limits));
         let (handoff, watcher) = (SimHandoff::new(net.clone()), SimWatcher::new(net.clone()));
         let desk = SimDesk { net: net.clone(), counters: Counters::default(), stopped: false };
         let driver = Driver::new(core, ring, handoff, watcher, desk).expect("it starts");

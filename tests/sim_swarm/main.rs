@@ -32,7 +32,6 @@ mod ring;
 mod run;
 mod seed;
 mod session;
-mod spare;
 mod submit;
 mod takers;
 mod tasks;

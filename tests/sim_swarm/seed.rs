@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
+use torpor_engine::memory::spare;
 use torpor_engine::planted::{Bug, plant};
 use torpor_engine::state::{Event, State};
 
@@ -18,7 +19,6 @@ use crate::mailbox::SimWatcher;
 use crate::master::SimHandoff;
 use crate::random::Random;
 use crate::ring::SimRing;
-use crate::spare;
 use crate::world::{Shared, World, take_dropped};
 
 /// What a seed came to.

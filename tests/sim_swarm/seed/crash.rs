@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use torpor_engine::core::{Core, Now};
 use torpor_engine::drive::Driver;
+use torpor_engine::memory::spare;
 use torpor_engine::planted::{Killed, kill_in};
 use torpor_engine::ring::Span;
 
@@ -16,7 +17,6 @@ use super::Seed;
 use crate::alloc;
 use crate::faults::Fault;
 use crate::session::Owner;
-use crate::spare;
 use crate::world::{World, take_dropped};
 
 impl Seed {

@@ -1,13 +1,13 @@
-//! Memory of engines that have ended, for those to come: making it anew would take a fifth of a
-//! seed's time.
+//! Memory of simulated engines that have ended, for those to come: making it anew would take a
+//! fifth of a seed's time.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use torpor_engine::cold::ColdMaps;
-use torpor_engine::limits::Limits;
-use torpor_engine::memory::Memory;
-use torpor_engine::sys::map::Map;
+use super::Memory;
+use crate::cold::ColdMaps;
+use crate::limits::Limits;
+use crate::sys::map::Map;
 
 thread_local! {
     static SPARE: RefCell<HashMap<Key, Map>> = RefCell::default();
