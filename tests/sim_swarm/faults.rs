@@ -6,10 +6,25 @@ use torpor_handoff::master::Timeouts;
 
 use crate::random::Random;
 
-/// One kind of mishap. The comment in brackets names the row of the fault list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Fault {
+/// The enum, and a list of all of it.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One kind of mishap. The comments say whose.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        const ALL: [Fault; Fault::COUNT] = [$(Fault::$name,)*];
+
+        impl Fault {
+            pub const COUNT: usize = [$(stringify!($name),)*].len();
+        }
+    };
+}
+
+faults! {
     // The kernel.
     CqOverflow,
     BuffersShort,
@@ -100,8 +115,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const COUNT: usize = Self::UpgradeFails as usize + 1;
-
     pub fn bit(self) -> u128 {
         1 << self as u32
     }
@@ -209,87 +222,3 @@ impl Swarm {
 
 /// The uid of workers that are let in.
 pub const WORKER_UID: u32 = 1000;
-
-const ALL: [Fault; Fault::COUNT] = {
-    use Fault::*;
-    [
-        CqOverflow,
-        BuffersShort,
-        CompletionDelay,
-        CompletionReorder,
-        CancelAlready,
-        CancelLate,
-        AcceptFails,
-        RecvFails,
-        SendShort,
-        SendBlocked,
-        SendFails,
-        SqFull,
-        MultishotEnds,
-        ReadShort,
-        WatchReadEnds,
-        ConnRecvFails,
-        PassedLost,
-        ItemRefused,
-        LineSplit,
-        LineEndless,
-        LineLong,
-        LineEscape,
-        LineField,
-        LineNul,
-        VersionWrong,
-        TwoDescriptors,
-        NoDescriptor,
-        WrongDescriptor,
-        WrongInode,
-        WrongPeer,
-        NotifyWrong,
-        NotifyAbsent,
-        NotifyText,
-        NotifyEarly,
-        DescriptorLate,
-        SecondLine,
-        WorkerHangsUp,
-        WorkerStalls,
-        CloseLate,
-        DoneSplit,
-        DoneIdle,
-        LongTag,
-        Pipelined,
-        Garbage,
-        Flood,
-        HangUp,
-        HalfClose,
-        Reset,
-        WatchOverflow,
-        WatchIgnored,
-        ChangeInAdoption,
-        ChangeLate,
-        NotAdopted,
-        WatcherSlow,
-        Who,
-        Kick,
-        Reload,
-        Relisten,
-        Stop,
-        MasterAbsent,
-        MasterFull,
-        MasterSilent,
-        MasterMute,
-        MasterRefuses,
-        MasterDiesEarly,
-        MasterDiesLate,
-        MasterLate,
-        MasterHalfLine,
-        MasterWrongVersion,
-        MasterOutage,
-        ClockJump,
-        Stall,
-        Crash,
-        CrashAgain,
-        KeeperKilled,
-        BothKilled,
-        Upgrade,
-        UpgradeFails,
-    ]
-};
