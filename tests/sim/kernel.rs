@@ -10,20 +10,22 @@
 //! * A descriptor rides with the first byte of its message and ends the read after that message.
 //! * Closing, or taking away, a descriptor with an operation in flight is a failure of the engine.
 
+mod past;
 mod progress;
 mod ring;
+mod sends;
 
 use std::collections::VecDeque;
 use std::io;
 
-use torpor_engine::planted::{Bug, kill_point, planted};
+use torpor_engine::planted::kill_point;
 use torpor_engine::ring::{BATCH_MAX, Completion, Inbox, Op, Passed, PassedKind, Ring};
-use torpor_engine::slots::Ledger;
 use torpor_engine::token::Token;
 
 use crate::counting;
 use crate::faults::Fault;
-use crate::net::{Owner, Parcel, SWITCH, Shared, SimFd, Thing};
+use crate::net::{Owner, Parcel, Shared, SimFd, Thing};
+use past::Past;
 
 pub struct SimRing {
     net: Shared,
@@ -57,14 +59,6 @@ pub struct SimRing {
     /// Clients sleep densely: who has spoken before is not taken (EAGAIN), and who has spoken is
     /// told once. Half of the seeds.
     pub is_dense: bool,
-}
-
-/// The completion queue of an engine that was killed.
-struct Past {
-    number: u32,
-    /// Number of its first completion.
-    head: u32,
-    done: Vec<(Completion, Vec<u8>)>,
 }
 
 struct Armed {
@@ -115,52 +109,6 @@ impl SimRing {
             arms_once,
             is_dense,
         }
-    }
-
-    /// The engine was killed: its descriptors are closed and its requests cancelled. What is left
-    /// is the vault and the completion queues; the next engine has a new ring.
-    pub fn heir(mut self) -> Self {
-        let (slots, conns) = (self.clients.len() as u32, self.conns.len() as u32);
-        for armed in std::mem::take(&mut self.armed) {
-            self.finish(Completion::plain(armed.token, -libc::ECANCELED, false));
-        }
-        let mut closed: Vec<SimFd> = Vec::new();
-        closed.extend(self.lobby.drain(..).flatten().map(|(fd, _, _)| fd));
-        let seats = [&mut self.clients, &mut self.notifies, &mut self.conns];
-        closed.extend(seats.into_iter().flat_map(|seats| seats.drain(..)).flatten());
-        let mut past = Past { number: self.number, head: self.head, done: Vec::new() };
-        past.head -= self.gone.len() as u32;
-        past.done.extend(self.gone.drain(..));
-        for done in self.done.drain(..) {
-            closed.extend(done.passed.into_iter().map(|parcel| parcel.fd));
-            past.done.push((done.completion, done.bytes));
-        }
-        for fd in &closed {
-            let is_held = self.held_conns.iter().flatten().any(|held| held.thing == fd.thing);
-            if let (Thing::Conn(at), false) = (fd.thing, is_held) {
-                let peer = &mut self.net.borrow_mut().conns[at];
-                peer.server_closed = true;
-                peer.segments.clear();
-            }
-        }
-        self.past.push(past);
-        let new = Self::new(self.net, slots, conns);
-        let (held_clients, held_conns) = (self.held_clients, self.held_conns);
-        // Each engine has an epoll set of its own, and arms everybody anew.
-        let items = if planted(Bug::ItemOneshot) { self.items } else { Vec::new() };
-        Self { held_clients, held_conns, items, number: self.number + 1, past: self.past, ..new }
-    }
-
-    pub fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// What the engines before have not applied, by their ledger.
-    pub fn inherited(&self, ledger: Ledger) -> Vec<(Completion, Vec<u8>)> {
-        let past = self.past.iter().find(|past| past.number == ledger.ring);
-        let past = past.expect("the ring that is named in the ledger");
-        let applied = ledger.applied.saturating_sub(past.head) as usize;
-        past.done[applied.min(past.done.len())..].to_vec()
     }
 
     /// Descriptors that sit somewhere.
@@ -227,67 +175,6 @@ impl SimRing {
                 _ => unreachable!("{op:?} is done at once"),
             }
         }
-    }
-
-    fn send_conn(&mut self, token: Token, conn: u32, text: &[u8]) {
-        let Some(Thing::Conn(at)) = self.conns[conn as usize].as_ref().map(|fd| fd.thing) else {
-            panic!("a send on an empty place");
-        };
-        let mut net = self.net.borrow_mut();
-        let peer = &mut net.conns[at];
-        let result = if peer.closed { -libc::EPIPE } else { text.len() as i32 };
-        if result > 0 {
-            peer.heard.extend_from_slice(text);
-            if text == b"+\n" {
-                peer.pluses += 1;
-                if peer.pluses == peer.pluses_due {
-                    let client = peer.client.expect("a client is given");
-                    assert_eq!(net.clients[client].owner, Owner::Worker, "given twice");
-                    net.clients[client].owner = Owner::Engine;
-                    net.say(|| format!("client {client} is given"));
-                }
-            }
-        }
-        drop(net);
-        self.finish(Completion::plain(token, result, false));
-    }
-
-    fn send_client(&mut self, token: Token, slot: u32, text: &[u8]) {
-        let client = self.client_in(slot).expect("a send to an empty slot");
-        let mut net = self.net.borrow_mut();
-        let now_ms = net.now.mono_ms;
-        let entry = &mut net.clients[client];
-        assert_eq!(entry.owner, Owner::Engine, "written to a worker's client");
-        let result = if entry.reset {
-            -libc::EPIPE
-        } else if entry.window == 0 {
-            -libc::EAGAIN
-        } else {
-            let count = entry.window.min(text.len());
-            entry.window -= count;
-            count as i32
-        };
-        let written = result.max(0) as usize;
-        let mut payload = text;
-        let mut payload_written = written;
-        if entry.multiplex && entry.switch < SWITCH.len() {
-            let left = &SWITCH[entry.switch..];
-            let (switch, rest) = text.split_at(left.len());
-            assert_eq!(switch, left, "the channel is not selected");
-            let switch_written = written.min(left.len());
-            (payload, payload_written) = (rest, written - switch_written);
-            entry.switch += switch_written;
-        }
-        // After half a switch the engine comes again with the rest, and all of the payload.
-        let half = entry.is_torn();
-        if half {
-            entry.torn_ms.get_or_insert(now_ms);
-        }
-        if !half && (result >= 0 || result == -libc::EAGAIN) {
-            net.told(client, payload, payload_written, payload_written == 0);
-        }
-        drop(net);
-        self.finish(Completion::plain(token, result, false));
     }
 
     fn cancel(&mut self, token: Token, target: Token) {

@@ -1,8 +1,7 @@
 //! The keeper is killed: engines serve on, a new keeper takes them over, and is as good as the old.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -10,52 +9,8 @@ use nix::sys::signal::Signal;
 
 use crate::parts::{Torpor, eventually, nightly};
 use crate::place::{self, Place};
+use crate::sleeper::Sleeper;
 use crate::takers::Takers;
-
-/// A client that answers in its sleep, and counts what it has said.
-struct Sleeper {
-    number: usize,
-    peer: UnixStream,
-    said: usize,
-}
-
-impl Sleeper {
-    fn new(torpor: &Torpor, number: usize) -> Self {
-        let peer = torpor.try_hibernate(&format!("u{number}"), &format!("s{number}"));
-        let peer = peer.expect("taken");
-        peer.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-        Self { number, peer, said: 0 }
-    }
-
-    /// Ends its IDLE and begins the next; the answer is waited for later.
-    fn say(&mut self) {
-        self.said += 1;
-        let text = format!("DONE\r\nc{}x{} IDLE\r\n", self.number, self.said);
-        self.peer.write_all(text.as_bytes()).expect("somebody holds the other end");
-    }
-
-    /// Hears the answer to what it said last, and nothing else before.
-    fn hears(&mut self) {
-        let tag = match self.said {
-            1 => "a1".to_owned(),
-            said => format!("c{}x{}", self.number, said - 1),
-        };
-        self.reads(&format!("{tag} OK Idle completed.\r\n+ idling\r\n"));
-    }
-
-    fn reads(&mut self, text: &str) {
-        let mut heard = vec![0; text.len()];
-        let result = self.peer.read_exact(&mut heard);
-        let heard = String::from_utf8_lossy(&heard).into_owned();
-        assert!(result.is_ok() && heard == text, "client {}: {result:?}, {heard:?}", self.number);
-    }
-
-    /// Wakes, and its worker takes it.
-    fn wakes(&mut self) {
-        self.peer.write_all(b"DONE\r\n").expect("somebody holds the other end");
-        self.reads(&format!("taken u{}\r\n", self.number));
-    }
-}
 
 /// Keeper and engines are killed in turns while all talk.
 fn killed_in_turns(count: usize, rounds: usize) {
@@ -90,7 +45,10 @@ fn killed_in_turns(count: usize, rounds: usize) {
     assert_eq!(stats["counters"]["asleep"], sleepers.len(), "{}", torpor.log());
     assert_eq!(torpor.json(&["who"])["count"], sleepers.len());
     assert_eq!(stats["counters"]["lost"], 0);
-    sleepers.iter_mut().for_each(Sleeper::wakes);
+    for sleeper in &mut sleepers {
+        sleeper.ends();
+        sleeper.is_taken();
+    }
     eventually("all are awake", || torpor.json(&["stats"])["counters"]["asleep"] == 0);
     assert_eq!(takers.taken(), sleepers.len(), "each woke once");
     assert!(!torpor.log().contains("panicked"), "{}", torpor.log());

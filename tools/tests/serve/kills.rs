@@ -7,7 +7,6 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use nix::unistd::Pid;
 use torpor::own::Own;
 
 use crate::parts::{eventually, nightly};
-use crate::readers::{End, Reader};
+use crate::readers::{READERS, read_under};
 
 #[test]
 fn kills_in_a_row_lose_nobody_and_nothing() {
@@ -142,26 +141,3 @@ fn kill_after(own: &Own, subcommand: &str, time: Duration) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
-
-/// People read until `work` is done, and everybody has heard of everything.
-fn read_under(own: &Own, work: impl FnOnce()) {
-    let mut readers: Vec<Reader> = (1..=READERS).map(|number| Reader::start(own, number)).collect();
-    let ends = AtomicBool::new(false);
-    let _shows = End { own, ends: &ends };
-    thread::scope(|scope| {
-        for reader in &mut readers {
-            let ends = &ends;
-            scope.spawn(move || {
-                while !ends.load(Ordering::Relaxed) {
-                    reader.act();
-                }
-                reader.end();
-            });
-        }
-        let end = End { own, ends: &ends };
-        work();
-        drop(end);
-    });
-}
-
-const READERS: u32 = 24;

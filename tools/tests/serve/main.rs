@@ -11,6 +11,7 @@ mod parts;
 mod place;
 mod privileges;
 mod readers;
+mod sleeper;
 mod systemd;
 mod takers;
 mod upgrade;

@@ -11,7 +11,7 @@ use torpor::dovecot::{Client, Mailbox, Options};
 use torpor::own::Own;
 
 /// One who idles and reads his mail.
-pub struct Reader {
+struct Reader {
     number: u32,
     client: Client,
     mailbox: Mailbox,
@@ -23,7 +23,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn start(own: &Own, number: u32) -> Self {
+    fn start(own: &Own, number: u32) -> Self {
         let user = Options::user(number);
         let (client, tag) = Client::asleep(own.endpoint(), &user).expect("logged in");
         let (mailbox, random) = (own.mailbox(&user), u64::from(number) << 32 | 0x9E37_79B9);
@@ -31,7 +31,7 @@ impl Reader {
     }
 
     /// Does one thing or another.
-    pub fn act(&mut self) {
+    fn act(&mut self) {
         match self.below(5) {
             0 => {
                 self.mailbox.deliver(&Mailbox::message("news")).expect("delivered");
@@ -95,7 +95,7 @@ impl Reader {
     }
 
     /// Hears of all mail that there is, and can still give commands.
-    pub fn end(&mut self) {
+    fn end(&mut self) {
         while self.told < self.delivered {
             let line = self.line();
             self.news(&line, "news");
@@ -111,10 +111,31 @@ impl Reader {
     }
 }
 
+/// People read until `work` is done, and everybody has heard of everything.
+pub fn read_under(own: &Own, work: impl FnOnce()) {
+    let mut readers: Vec<Reader> = (1..=READERS).map(|number| Reader::start(own, number)).collect();
+    let ends = AtomicBool::new(false);
+    let _shows = End { own, ends: &ends };
+    thread::scope(|scope| {
+        for reader in &mut readers {
+            let ends = &ends;
+            scope.spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    reader.act();
+                }
+                reader.end();
+            });
+        }
+        let end = End { own, ends: &ends };
+        work();
+        drop(end);
+    });
+}
+
 /// Ends the readers however the test ends, and shows the log if it fails.
-pub struct End<'a> {
-    pub own: &'a Own,
-    pub ends: &'a AtomicBool,
+struct End<'a> {
+    own: &'a Own,
+    ends: &'a AtomicBool,
 }
 
 impl Drop for End<'_> {
@@ -125,3 +146,6 @@ impl Drop for End<'_> {
         }
     }
 }
+
+/// How many.
+pub const READERS: u32 = 24;

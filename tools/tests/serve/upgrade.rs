@@ -1,77 +1,25 @@
 //! `torpor upgrade`: keeper and engines become another program, and no client notices; one that
 //! fails at any stage leaves the old one running.
 
+mod programs;
+mod row;
+
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
-use torpor::dovecot::{Client, Options};
-use torpor::own::Own;
 
-use crate::parts::{Torpor, eventually, nightly};
-use crate::readers::{End, Reader};
+use crate::parts::{Torpor, eventually};
 use crate::systemd::Manager;
-
-const TORPOR: &str = env!("CARGO_BIN_EXE_torpor");
-
-/// Programs to upgrade to.
-struct Programs(tempfile::TempDir);
-
-impl Programs {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
-    }
-
-    /// The same program as another file. (By `cp`: a file that this process writes is busy for as
-    /// long as a child of another thread has inherited it.)
-    fn copy(&self, name: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        let copied = Command::new("cp").arg(TORPOR).arg(&path).status().expect("cp");
-        assert!(copied.success());
-        path
-    }
-
-    /// torpor as it is but for what `cases` of its arguments do.
-    fn script(&self, name: &str, cases: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        let text = format!("#!/bin/sh\ncase \"$*\" in\n{cases}\nesac\nexec {TORPOR} \"$@\"\n");
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", &text]);
-        assert!(shell.arg(&path).status().expect("sh").success());
-        path
-    }
-}
-
-fn upgrade(binary: &Path, place: [&Path; 2]) -> Output {
-    let mut command = Command::new(TORPOR);
-    command.args(["upgrade".as_ref(), "--binary".as_ref(), binary]).args(place);
-    command.output().expect("torpor starts")
-}
-
-/// It is done, and says so.
-fn upgrades(torpor: &Torpor, binary: &Path) -> String {
-    let output = upgrade(binary, ["--base-dir".as_ref(), &torpor.dir()]);
-    let text = String::from_utf8(output.stdout).expect("text");
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{text}{error}{}", torpor.log());
-    text
-}
-
-/// It is refused; says why.
-fn refuses(torpor: &Torpor, binary: &Path) -> String {
-    let output = upgrade(binary, ["--base-dir".as_ref(), &torpor.dir()]);
-    assert!(!output.status.success() && output.stdout.is_empty(), "{}", torpor.log());
-    String::from_utf8(output.stderr).expect("text")
-}
+use programs::{Programs, TORPOR, refuses, upgrade, upgrades};
 
 fn is_alive(client: &mut UnixStream, tag: &str, next: &str) {
     client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
@@ -151,7 +99,7 @@ fn a_program_that_fails_leaves_the_old_one_running() {
     let programs = Programs::new();
     let breaks = format!("*--before*) echo nonsense > {} ;;", toml.display());
     let stages = [
-        (programs.0.path().join("none"), "No such file"),
+        (programs.dir().join("none"), "No such file"),
         ("/bin/true".into(), "the new program has ended (exit status: 0) and said nothing"),
         (
             programs.script("refuses", "*--rehearse*) echo moon is full >&2; exit 1;;"),
@@ -188,7 +136,7 @@ fn a_program_that_fails_leaves_the_old_one_running() {
 fn a_way_back_that_fails_too_is_told_and_goes_on() {
     let torpor = Torpor::start("engines = 2\n");
     let programs = Programs::new();
-    let flag = programs.0.path().join("flag");
+    let flag = programs.dir().join("flag");
     let case = format!("engine*) [ -e {} ] && exit 4;;", flag.display());
     upgrades(&torpor, &programs.script("fragile", &case));
     let mut ann = torpor.hibernate("ann", "s1");
@@ -225,7 +173,7 @@ fn a_program_that_vanishes_leaves_the_engines_to_the_next_keeper() {
 fn a_rehearsal_that_hangs_is_not_in_the_way_of_the_next_keeper() {
     let (torpor, programs) = (Torpor::start(""), Programs::new());
     let (mut ann, pids) = (torpor.hibernate("ann", "s1"), torpor.engine_pids());
-    let flag = programs.0.path().join("flag");
+    let flag = programs.dir().join("flag");
     let case = format!("*--rehearse*) touch {}; exec sleep 30;;", flag.display());
     let (hangs, dir) = (programs.script("hangs", &case), torpor.dir());
     thread::scope(|scope| {
@@ -244,7 +192,7 @@ fn a_keeper_killed_amid_an_upgrade_is_followed_by_one_that_takes_over() {
     let (torpor, programs) = (Torpor::start("engines = 2\n"), Programs::new());
     let mut clients: Vec<UnixStream> =
         (0..10).map(|at| torpor.hibernate(&format!("u{at}"), &format!("s{at}"))).collect();
-    let flag = programs.0.path().join("flag");
+    let flag = programs.dir().join("flag");
     let case = format!("'engine 2') touch {}; sleep 0.5;;", flag.display());
     let slow = programs.script("slow", &case);
     let (pids, dir) = (torpor.engine_pids(), torpor.dir());
@@ -275,7 +223,7 @@ fn who_is_not_the_keepers_user_upgrades_nothing() {
     let socket = torpor.dir().join("torpor.keeper");
     let mode = std::fs::metadata(&socket).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    [programs.0.path(), &torpor.dir(), torpor.dir().parent().expect("a folder"), &socket]
+    [programs.dir(), &torpor.dir(), torpor.dir().parent().expect("a folder"), &socket]
         .into_iter()
         .for_each(open);
     let mut command = Command::new(programs.copy("his"));
@@ -303,65 +251,3 @@ fn another_layout_is_refused_by_name() {
     let expected = format!("torpor 9.8.7 holds has layout 99, and torpor {version} reads 1 to 1");
     assert!(text.contains(&expected), "{text}");
 }
-
-/// Under people who read mail, some of them to a program that fails.
-#[test]
-fn upgrades_in_a_row_lose_nobody_and_nothing() {
-    let (upgrades, one_fails_in) = if nightly() { (200, 4) } else { (5, 3) };
-    let config = "hibernate_after_ms = 50\nworkers_max = 100\n[sleep]\ndozers_max = 10\n";
-    let own = Own::start(TORPOR.as_ref(), READERS + 1, config).expect("torpor starts");
-    let programs = Programs::new();
-    let good = [programs.copy("one"), programs.copy("other")];
-    let bad = [
-        programs.script("dies", "engine*) exit 3;;"),
-        programs.script("refuses", "*--rehearse*) exit 1;;"),
-        programs.script("dies late", "engine*) sleep 0.2; exit 3;;"),
-    ];
-    let mut readers: Vec<Reader> =
-        (1..=READERS).map(|number| Reader::start(&own, number)).collect();
-    let ends = AtomicBool::new(false);
-    let _shows = End { own: &own, ends: &ends };
-    let mut failed = 0;
-    thread::scope(|scope| {
-        for reader in &mut readers {
-            let ends = &ends;
-            scope.spawn(move || {
-                while !ends.load(Ordering::Relaxed) {
-                    reader.act();
-                }
-                reader.end();
-            });
-        }
-        scope.spawn(|| {
-            while !ends.load(Ordering::Relaxed) {
-                let user = Options::user(READERS + 1);
-                Client::asleep(own.endpoint(), &user).expect("whoever comes can log in");
-            }
-        });
-        let end = End { own: &own, ends: &ends };
-        for number in 0..upgrades {
-            thread::sleep(Duration::from_millis(200 + number * 137 % 400));
-            let fails = number % one_fails_in == 1;
-            // What has succeeded last is what runs.
-            let done = number as usize - failed;
-            let file = if fails { &bad[failed % bad.len()] } else { &good[done % 2] };
-            failed += usize::from(fails);
-            let output = upgrade(file, ["--maildir".as_ref(), &own.maildir()]);
-            let said =
-                [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"));
-            assert_eq!(output.status.success(), !fails, "upgrade {number}: {said:?}");
-        }
-        drop(end);
-    });
-    let log = own.log();
-    println!(
-        "{upgrades} upgrades under {READERS} readers, {failed} of them to a program that failed, \
-         each heard everything once"
-    );
-    assert!(!log.contains("panicked"), "{log}");
-    assert_eq!(log.matches("upgraded from").count(), upgrades as usize - failed, "{log}");
-    let stats = own.stats().expect("an answer");
-    assert_eq!(stats.counters["lost"], 0, "{log}");
-}
-
-const READERS: u32 = 24;

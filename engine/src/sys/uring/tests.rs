@@ -2,6 +2,7 @@
 
 mod clients;
 mod conns;
+mod farewells;
 mod items;
 mod rig;
 mod watches;

@@ -1,0 +1,55 @@
+use super::*;
+
+fn slots(slots_max: u32) -> Slots {
+    Slots::for_test(slots_max)
+}
+
+#[test]
+fn a_slot_is_let_again_under_a_new_generation() {
+    let mut slots = slots(2);
+    let (first, second) = (slots.claim().expect("free"), slots.claim().expect("free"));
+    assert_ne!(first, second);
+    assert_eq!(slots.claim(), None);
+    let generation = slots[first].generation;
+    slots.release(first);
+    assert!(!slots.is_current(first, generation));
+    assert_eq!(slots.claim(), Some(first));
+    assert_ne!(slots[first].generation, generation);
+    assert_eq!(slots.used(), 2);
+    assert!(!slots.is_current(first, generation), "its tenant has left");
+    assert!(!slots.is_current(2, 0), "a slot that was never claimed");
+}
+
+#[test]
+#[should_panic(expected = "released with something in flight")]
+fn a_slot_in_flight_is_never_released() {
+    let mut slots = slots(1);
+    let slot = slots.claim().expect("free");
+    slots[slot].set(crate::record::Flag::Recv);
+    slots.release(slot);
+}
+
+/// Who slept when the engine was killed sleeps on; who was torn is free, and nobody else.
+#[test]
+fn an_heir_finds_the_slots_as_they_were_committed() {
+    let mut slots = slots(4);
+    let all: Vec<u32> = (0..3).map(|_| slots.claim().expect("free")).collect();
+    for slot in &all {
+        (slots[*slot].state, slots[*slot].cold) = (State::Offered as u8, 1);
+    }
+    slots.set_ledger(Ledger { ring: 7, applied: 8, handoffs: 9, conn_generation: 10 });
+    slots.commit();
+    (slots[all[1]].state, slots[all[1]].cold) = (State::Free as u8, NIL);
+    slots.release(all[1]);
+    slots.set_ledger(Ledger::default());
+    let (mut slots, limits, damaged) = Slots::revive(slots.into_map()).expect("ours");
+    assert_eq!((slots.used(), slots.end(), damaged), (3, 3, vec![]));
+    assert_eq!(limits.slots_max, 4);
+    let ledger = Ledger { ring: 7, applied: 8, handoffs: 9, conn_generation: 10 };
+    assert_eq!(slots.ledger(), ledger);
+    slots[all[2]].user_hash ^= 1 << 5;
+    slots.image.commit();
+    let (mut slots, _, damaged) = Slots::revive(slots.into_map()).expect("ours");
+    assert_eq!((slots.used(), damaged), (2, vec![all[2]]));
+    assert_eq!(slots.claim(), Some(all[2]));
+}
