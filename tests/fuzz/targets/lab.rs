@@ -15,7 +15,7 @@ use torpor_engine::core::{Core, Now};
 use torpor_engine::image::Foreign;
 use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::mailboxes::Debounce;
-use torpor_engine::memory::Memory;
+use torpor_engine::memory::{Memory, spare};
 use torpor_engine::ring::{Completion, Inbox, Passed, PassedKind};
 use torpor_engine::token::{Kind, Token};
 use torpor_engine::watch::WatchOrder;
@@ -60,16 +60,12 @@ enum Place {
 thread_local! {
     /// Large and reused: what a step takes in and puts out.
     static SPARE: Cell<Option<(Inbox, Actions)>> = const { Cell::new(None) };
-    /// Of the last lab that was new and has finished.
-    static MEMORY: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 
 impl Lab {
     pub fn new() -> Self {
         let limits = Limits { slots_max: 2, ..limits() };
-        let new = || Memory::new(&limits, None).expect("memory");
-        let memory = MEMORY.take().map_or_else(new, Memory::wiped);
-        let lab = Self::start(Core::with_memory(&limits, knobs(), 1, memory));
+        let lab = Self::start(Core::with_memory(&limits, knobs(), 1, spare::memory(&limits)));
         Self { rounds: 4, ..lab }
     }
 
@@ -178,7 +174,8 @@ impl Lab {
 
     /// The same; a new lab goes on in its memory.
     pub fn finish(self) {
-        MEMORY.set(Some(self.end()));
+        let limits = self.core.limits().clone();
+        spare::keep(&limits, self.end());
     }
 
     /// Every client says DONE and is given to a worker, with the words that `see` is shown.

@@ -8,8 +8,6 @@
 
 mod scene;
 
-use std::cell::RefCell;
-
 use torpor_engine::ring::{Completion, Span};
 use torpor_engine::token::Kind;
 
@@ -17,18 +15,15 @@ use super::lab::Lab;
 use scene::{Area, Scene};
 
 thread_local! {
-    static SCENES: RefCell<Vec<Scene>> = RefCell::new(Scene::all());
+    static SCENES: Vec<Scene> = Scene::all();
 }
 
 pub fn run(input: &[u8]) {
     let (&number, rest) = input.split_first().unwrap_or((&0, input));
-    SCENES.with_borrow_mut(|scenes| {
-        let count = scenes.len();
-        play(&mut scenes[usize::from(number) % count], rest);
-    });
+    SCENES.with(|scenes| play(&scenes[usize::from(number) % scenes.len()], rest));
 }
 
-fn play(scene: &mut Scene, edits: &[u8]) {
+fn play(scene: &Scene, edits: &[u8]) {
     let mut memory = scene.set();
     let (mut hits, mut is_local) = (0, true);
     let mut completed: Vec<(Completion, &[u8])> = Vec::new();
@@ -58,7 +53,7 @@ fn play(scene: &mut Scene, edits: &[u8]) {
         assert!(!is_local || expected == Some(came_with(words)), "the words of slot {slot}");
     });
     assert!(!is_local || left.len() <= hits, "{hits} bytes were hit, {:?} are lost", left.keys());
-    scene.keep(lab.end());
+    lab.finish();
 }
 
 /// The words of a request that are the line's; not those of what made the client wake.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use torpor_engine::core::Core;
 use torpor_engine::limits::Knobs;
-use torpor_engine::memory::Memory;
+use torpor_engine::memory::{Memory, spare};
 use torpor_engine::planted::kill_in;
 use torpor_engine::ring::PassedKind;
 use torpor_engine::token::Token;
@@ -21,8 +21,6 @@ pub struct Scene {
     flying: Vec<Token>,
     /// What each client that is ours goes to a worker with, by slot.
     pub words: BTreeMap<u32, Vec<u8>>,
-    /// Memory of an earlier run, to be used again.
-    spare: Option<Memory>,
 }
 
 impl Scene {
@@ -60,30 +58,24 @@ impl Scene {
         let images = memory
             .maps()
             .map(|map| map.written().map(|range| (range.clone(), map[range].to_vec())).collect());
-        let (words, spare) = (BTreeMap::new(), Some(memory));
-        let mut scene = Self { images, flying, words, spare };
+        spare::keep(&limits(), memory);
+        let mut scene = Self { images, flying, words: BTreeMap::new() };
         let mut lab = Lab::inherit(scene.set(), &[]).expect("ours");
         lab.wake_all(|slot, words| assert!(scene.words.insert(slot, came_with(words)).is_none()));
         assert_eq!(scene.words.len(), 7, "all but who was offered");
-        scene.keep(lab.end());
+        lab.finish();
         scene
     }
 
     /// The memory as it was when the engine was killed.
-    pub fn set(&mut self) -> Memory {
-        let new = || Memory::new(&limits(), None).expect("memory");
-        let mut memory = self.spare.take().map_or_else(new, Memory::wiped);
+    pub fn set(&self) -> Memory {
+        let mut memory = spare::memory(&limits());
         for (map, image) in memory.maps().into_iter().zip(&self.images) {
             for (range, bytes) in image {
                 map[range.clone()].copy_from_slice(bytes);
             }
         }
         memory
-    }
-
-    /// For the next run.
-    pub fn keep(&mut self, memory: Memory) {
-        self.spare = Some(memory);
     }
 
     pub fn flying(&self, at: usize) -> Token {
