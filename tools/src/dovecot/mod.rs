@@ -20,4 +20,5 @@ pub use process::{Process, raise_open_files};
 pub use server::Dovecot;
 pub use stream::Endpoint;
 pub use torpor::Torpor;
+pub(crate) use torpor::greets;
 pub use transcript::{Entry, Side, Transcript};

@@ -97,7 +97,7 @@ impl Torpor {
 }
 
 /// The hibernate side speaks first, so a greeting proves that somebody serves the socket.
-fn greets(path: &Path) -> bool {
+pub(crate) fn greets(path: &Path) -> bool {
     let Ok(mut stream) = UnixStream::connect(path) else { return false };
     let mut greeting = [0; 7];
     stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()

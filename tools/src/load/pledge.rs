@@ -1,7 +1,6 @@
 //! A torpor of its own that clients are pledged to by a worker that we play.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 use torpor_load::stand_in::worker::Worker;
 
 use crate::config::{Config, ConfigError};
-use crate::dovecot::Process;
+use crate::dovecot::{Process, greets};
 
 /// A running torpor in a folder of its own. Dropping it ends it.
 pub struct Pledge {
@@ -85,7 +84,7 @@ impl Pledge {
 
     fn wait_until_ready(&self) -> io::Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        while UnixStream::connect(self.base_dir().join("imap-hibernate")).is_err() {
+        while !greets(&self.base_dir().join("imap-hibernate")) {
             if Instant::now() > deadline {
                 return Err(io::Error::other(self.log()?));
             }

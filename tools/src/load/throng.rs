@@ -94,8 +94,6 @@ struct Stage<'a> {
     /// They end before torpor, which would say BYE to each.
     peers: Peers,
     talks: Receiver<Talk>,
-    /// All processes of torpor.
-    family: Vec<i32>,
     pledge: Pledge,
 }
 
@@ -104,28 +102,27 @@ impl<'a> Stage<'a> {
         let pledge = Pledge::start(binary, &throng.terms())?;
         let talks = taker::start(pledge.base_dir(), TAKERS)?;
         let peers = Peers::start(throng.clients)?;
-        let family = pledge.family();
         let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
         maildirs.make(throng.mailboxes)?;
         maildirs.look()?;
         thread::sleep(SETTLE);
-        Ok(Self { throng, figures: Vec::new(), maildirs, peers, talks, family, pledge })
+        Ok(Self { throng, figures: Vec::new(), maildirs, peers, talks, pledge })
     }
 
     /// Everybody falls asleep.
     fn fill(&mut self) -> Result<(), Box<dyn Error>> {
-        let (used, tables) = (held_bytes()?, table_bytes(&self.family)?);
+        let (used, tables) = (held_bytes()?, table_bytes(&self.pledge.family())?);
         let began = Instant::now();
         self.lay_down()?;
         self.tell("seconds until all sleep", began.elapsed().as_secs_f64());
         thread::sleep(SETTLE);
         let each = |bytes: u64| bytes as f64 / f64::from(self.throng.clients);
         let used = each(held_bytes()?.saturating_sub(used));
-        let tables = each(table_bytes(&self.family)?.saturating_sub(tables));
+        let tables = each(table_bytes(&self.pledge.family())?.saturating_sub(tables));
         self.judge("bytes of a client, all of the machine", used, self.throng.bytes_max);
         self.tell("page tables of that", tables);
         let most = DESCRIPTORS_MAX * f64::from(self.throng.config.engines);
-        self.judge("torpor's descriptors", descriptors(&self.family) as f64, Some(most));
+        self.judge("torpor's descriptors", descriptors(&self.pledge.family()) as f64, Some(most));
         Ok(())
     }
 
@@ -149,10 +146,11 @@ impl<'a> Stage<'a> {
     /// Nobody does anything but torpor, which sends keepalives.
     fn hold(&mut self) -> Result<(), Box<dyn Error>> {
         let Throng { hold_secs, cpu_percent_max, .. } = *self.throng;
-        let (beats, cpu) = (self.peers.crowd.tally()?.untagged, cpu_us(&self.family));
+        let (beats, cpu) = (self.peers.crowd.tally()?.untagged, cpu_us(&self.pledge.family()));
         thread::sleep(Duration::from_secs(hold_secs.into()));
         let beats = self.peers.crowd.tally()?.untagged - beats;
-        let percent = (cpu_us(&self.family) - cpu) / 1e4 / f64::from(hold_secs);
+        let percent = (cpu_us(&self.pledge.family()) - cpu) / 1e4 / f64::from(hold_secs);
+        assert!(percent > 0.0 || beats == 0, "the processor time of others than who sent these");
         self.tell("keepalives sent", beats as f64);
         let missed = self.throng.beats().saturating_sub(beats);
         self.judge("keepalives that did not come", missed as f64, Some(0.0));
