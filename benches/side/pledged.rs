@@ -61,7 +61,8 @@ pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
 }
 
 /// What watching a mailbox of its own adds to a sleeper: what the watch holds, not what the worker
-/// before it has left in the kernel's caches.
+/// before it has left in the kernel's caches. So those who watch nothing come from workers that
+/// did.
 ///
 /// # Errors
 /// As [`tcp`].
@@ -71,14 +72,13 @@ pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
     let mut pledge = Pledge::start(&binary::release()?, &terms)?;
     let peers = Peers::start(2 * mailboxes + 2)?;
     let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
-    maildirs.make(mailboxes + 1)?;
-    hold(&mut pledge, &peers, 1)?;
-    hold_watching(&mut pledge, &peers, &mut maildirs, 1)?;
+    maildirs.make(2 * mailboxes + 2)?;
+    hold_watched(&mut pledge, &peers, &mut maildirs, 1, false)?;
+    hold_watched(&mut pledge, &peers, &mut maildirs, 1, true)?;
     let before = Scale::held(&pledge.family())?;
-    hold(&mut pledge, &peers, mailboxes)?;
+    hold_watched(&mut pledge, &peers, &mut maildirs, mailboxes, false)?;
     let between = Scale::held(&pledge.family())?;
-    maildirs.look()?;
-    hold_watching(&mut pledge, &peers, &mut maildirs, mailboxes)?;
+    hold_watched(&mut pledge, &peers, &mut maildirs, mailboxes, true)?;
     let after = Scale::held(&pledge.family())?;
     let (blind, watching) = (before.until(&between, mailboxes), between.until(&after, mailboxes));
     Ok(watching.on_top_of(&blind))
@@ -95,12 +95,15 @@ fn hold(pledge: &mut Pledge, peers: &Peers, count: u32) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-fn hold_watching(
+/// As many whose worker watches a mailbox for each, of which torpor is told or not.
+fn hold_watched(
     pledge: &mut Pledge,
     peers: &Peers,
     maildirs: &mut Maildirs,
     count: u32,
+    told: bool,
 ) -> Result<(), Box<dyn Error>> {
+    maildirs.look()?;
     let mut streams = Vec::new();
     let mut copies = Copies::default();
     peers.accept(count, |_, stream| {
@@ -109,7 +112,7 @@ fn hold_watching(
     })?;
     for stream in streams {
         let notify = maildirs.watch()?;
-        pledge.worker.hibernate(stream.as_fd(), Some(notify.as_fd()))?;
+        pledge.worker.hibernate(stream.as_fd(), told.then(|| notify.as_fd()))?;
         copies.keep(notify);
     }
     copies.close();
