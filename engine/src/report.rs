@@ -150,6 +150,7 @@ pub struct Counters {
     pub given_up: u64,
     pub disconnected: u64,
     pub kicked: u64,
+    pub dismissed: u64,
     pub keepalives: u64,
     pub keepalives_blocked: u64,
     pub idles_answered: u64,

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod place;
+
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -9,7 +11,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, BASE_DIR, control_path, keeper_path};
 use crate::control;
 use crate::demo::{self, DemoOptions};
 use crate::doctor::{self, DoctorOptions};
@@ -17,9 +18,11 @@ use crate::engine;
 use crate::front::hash::Cost;
 use crate::front::{self, passwd};
 use crate::load::{self, LoadArgs};
-use crate::serve::{self, Errand, ServeOptions, Verdict};
+use crate::serve::{self, Errand, ServeOptions};
 use crate::watcher;
 use crate::worker::{self, WorkerArgs};
+
+use place::{PlaceArgs, stop, upgrade};
 
 /// Hibernates idle IMAP connections and gives each back the moment something happens.
 #[derive(Debug, Parser)]
@@ -64,6 +67,11 @@ enum Command {
         /// Go on with this one
         #[arg(long, value_name = "PATH")]
         binary: Option<PathBuf>,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Says BYE to all clients, and ends the torpor that serves
+    Stop {
         #[command(flatten)]
         place: PlaceArgs,
     },
@@ -176,31 +184,6 @@ struct DemoArgs {
     json: bool,
 }
 
-/// Where the running torpor is, and how to print.
-#[derive(Debug, Args)]
-struct PlaceArgs {
-    /// Control socket [default: torpor.sock in the base_dir]
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-    /// Its base_dir
-    #[arg(long, value_name = "DIR", default_value = BASE_DIR)]
-    base_dir: PathBuf,
-    /// The folder that it serves without Dovecot
-    #[arg(long, value_name = "DIR", conflicts_with = "base_dir")]
-    maildir: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl PlaceArgs {
-    fn path(&self) -> PathBuf {
-        let own = self.maildir.as_deref().map(config::Front::base_dir_of);
-        let base_dir = own.as_ref().unwrap_or(&self.base_dir);
-        self.socket.clone().unwrap_or_else(|| control_path(base_dir))
-    }
-}
-
 /// Runs what was typed.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
@@ -216,6 +199,7 @@ pub fn run() -> ExitCode {
         }
         Command::Stats { place } => print(control::stats(&place.path(), place.json)),
         Command::Upgrade { binary, place } => upgrade(binary, &place),
+        Command::Stop { place } => stop(&place),
         Command::Doctor(args) => examine(args),
         Command::Demo(DemoArgs { dovecot, clients, quick, json }) => {
             demo::run(DemoOptions { dovecot, clients, quick, json })
@@ -244,21 +228,6 @@ fn keep(options: &ServeOptions, errand: ErrandArgs) -> ExitCode {
             serve::resume(options, Errand::Forth(number, before))
         }
         _ => serve::run(options),
-    }
-}
-
-fn upgrade(binary: Option<PathBuf>, place: &PlaceArgs) -> ExitCode {
-    let binary = binary.map_or_else(std::env::current_exe, Ok);
-    let asked = binary.and_then(|binary| serve::upgrade(&keeper_path(&place.path()), &binary));
-    match asked {
-        Ok(Verdict::Upgraded(text)) if !place.json => print(Ok(text + "\n")),
-        Ok(Verdict::Refused(why)) if !place.json => print(Err(io::Error::other(why))),
-        Ok(verdict) => {
-            let line = serde_json::to_string(&verdict).map_err(io::Error::other);
-            let printed = print(line.map(|line| line + "\n"));
-            if matches!(verdict, Verdict::Upgraded(_)) { printed } else { ExitCode::FAILURE }
-        }
-        Err(error) => print(Err(error)),
     }
 }
 

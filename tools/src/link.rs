@@ -33,6 +33,8 @@ pub enum Word {
     Ready,
     /// Its engine thread has answered.
     Beat,
+    /// Its last word: how many sleepers have gone because it was told to stop.
+    Dismissed,
 }
 
 /// One message.
@@ -107,7 +109,7 @@ impl AsFd for Link {
 }
 
 impl Word {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Keeper,
         Self::Config,
         Self::Hibernate,
@@ -117,6 +119,7 @@ impl Word {
         Self::Begins,
         Self::Ready,
         Self::Beat,
+        Self::Dismissed,
     ];
 
     /// A letter that a trace of system calls shows.
@@ -131,6 +134,7 @@ impl Word {
             Self::Begins => b'n',
             Self::Ready => b'r',
             Self::Beat => b'b',
+            Self::Dismissed => b'd',
         }
     }
 }

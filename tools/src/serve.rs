@@ -21,14 +21,17 @@ mod options;
 mod orphans;
 mod outage;
 mod pause;
+mod petition;
 mod porter;
 mod resume;
 mod signals;
 mod sockets;
+mod stop;
 mod upgrade;
 mod watcher;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use caps::{CapSet, Capability};
@@ -49,9 +52,11 @@ use sockets::Sockets;
 pub use helper::run as run_helper;
 pub use host::{Host, Judgement};
 pub use options::ServeOptions;
+pub use petition::{Question, Verdict, ask};
 pub use resume::{Errand, resume};
 pub use signals::{Asked, Signals};
-pub use upgrade::{Verdict, ask as upgrade, rehearse};
+pub use stop::end_left;
+pub use upgrade::rehearse;
 
 /// Serves until it is told to stop. Exit codes: 0 told to, 1 could not start or broke.
 pub fn run(options: &ServeOptions) -> ExitCode {
@@ -74,7 +79,7 @@ pub fn run(options: &ServeOptions) -> ExitCode {
     if !judgement.refusals.is_empty() {
         return ExitCode::FAILURE;
     }
-    let left = match Left::find(&config) {
+    let left = match Left::find(&config.base_dir) {
         Ok(left) => left,
         Err(error) => return fail(&error),
     };
@@ -103,9 +108,9 @@ struct Left {
 
 impl Left {
     /// Takes it. What that takes of privileges is given up afterwards.
-    fn find(config: &Config) -> io::Result<Self> {
-        let engines = Living::find(&config.base_dir)?;
-        let front = LivingFront::find(&config.base_dir);
+    fn find(base_dir: &Path) -> io::Result<Self> {
+        let engines = Living::find(base_dir)?;
+        let front = LivingFront::find(base_dir);
         give_up_tracing();
         Ok(Self { engines, front })
     }
@@ -160,7 +165,7 @@ fn serve(
     match start(&mut keeper, living, new) {
         Ok(true) => keeper.keep(),
         // There may be sleepers, who are owed a BYE: engines serve before we hear of it.
-        Ok(false) => keeper.stop(),
+        Ok(false) => keeper.stop(None),
         Err(error) => {
             keeper.give_up();
             Err(error)

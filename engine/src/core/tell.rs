@@ -187,6 +187,7 @@ impl Core {
         assert!(self.slots[slot].is_joined());
         self.counters.disconnected += 1;
         self.counters.kicked += u64::from(why == Goodbye::Kicked);
+        self.counters.dismissed += u64::from(why == Goodbye::Shutdown);
         self.counters.lost += u64::from(why == Goodbye::Lost);
         self.counters.given_up += u64::from(why == Goodbye::Waited);
         self.report(Said::Disconnected(why), slot, out);

@@ -74,6 +74,7 @@ gauges!(
     given_up,
     disconnected,
     kicked,
+    dismissed,
     keepalives,
     keepalives_blocked,
     idles_answered,

@@ -144,7 +144,11 @@ impl Guard<'_> {
 
     fn end(self, engine: JoinHandle<()>) -> io::Result<()> {
         let result = engine.join();
-        let Self { around, ends, .. } = self;
+        let Self { around, ends, link, .. } = self;
+        if let Some(link) = link {
+            let dismissed = ends.gauges.load().dismissed.to_string();
+            let _ = link.send(Word::Dismissed, &dismissed, None);
+        }
         drop(ends);
         around.end();
         result.map_err(|_| io::Error::other("the engine panicked"))

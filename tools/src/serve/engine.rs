@@ -1,6 +1,7 @@
 //! One engine as its keeper sees it: started or taken over, told, listened to, and started again.
 
 mod aside;
+mod end;
 mod found;
 mod note;
 mod process;
@@ -43,6 +44,8 @@ pub struct EngineKeeper {
     relisten: Option<Instant>,
     /// How the last process that ended before it served has ended, and of which program it was.
     stumbled: Option<(u32, End)>,
+    /// Sleepers that its processes have said BYE to because they were told to stop.
+    dismissed: u64,
 }
 
 impl EngineKeeper {
@@ -78,6 +81,7 @@ impl EngineKeeper {
             outage,
             relisten,
             stumbled,
+            dismissed: 0,
         }
     }
 
@@ -166,6 +170,7 @@ impl EngineKeeper {
                     process.answered();
                     self.served();
                 }
+                Word::Dismissed => self.dismissed += text.parse::<u64>().unwrap_or_default(),
                 _ => tracing::error!("engine {} says {word:?}", self.number),
             }
         }
@@ -182,16 +187,6 @@ impl EngineKeeper {
     /// It runs and has served, and its engine thread does not answer.
     pub fn hangs(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.heard.is_some() && !process.answers())
-    }
-
-    /// Its end before it ever served, so that nobody has lost anything by it.
-    pub fn failure(&mut self) -> Option<End> {
-        if self.has_clients { None } else { self.ended() }
-    }
-
-    /// Its end after it has served. One that never did is nobody's loss.
-    pub fn end_after_service(&mut self) -> Option<End> {
-        self.ended().filter(|_| self.has_clients)
     }
 
     /// Gives it a socket that was bound anew.
@@ -211,18 +206,6 @@ impl EngineKeeper {
         if let Some(process) = &self.process {
             process.signal(signal);
         }
-    }
-
-    /// How its process has ended, once.
-    pub fn ended(&mut self) -> Option<End> {
-        let status = self.process.as_mut()?.ended()?;
-        // Its last words.
-        self.hear();
-        let process = self.process.take()?;
-        if process.heard.is_none() {
-            self.stumbled = Some((process.serial, status));
-        }
-        Some(status)
     }
 
     /// Ends its process, unless it is of this program; another one follows.

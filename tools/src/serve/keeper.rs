@@ -11,6 +11,7 @@ use super::engine::EngineKeeper;
 use super::front::FrontKeeper;
 use super::notify::Notifier;
 use super::options::ServeOptions;
+use super::petition::{Petition, Question};
 use super::signals::{Asked, Signals};
 use super::sockets::Sockets;
 use super::upgrade::Upgrade;
@@ -40,7 +41,7 @@ impl Keeper<'_> {
     /// One has ended instead; it has said why.
     pub fn wait_until_ready(&mut self) -> io::Result<bool> {
         while !self.engines.iter().all(EngineKeeper::answers) {
-            if self.wait()? == Some(Asked::Stop) {
+            if self.wait(false)? == Some(Asked::Stop) {
                 return Ok(false);
             }
             for engine in &mut self.engines {
@@ -59,13 +60,17 @@ impl Keeper<'_> {
     pub fn keep(mut self) -> io::Result<()> {
         let mut looked = Instant::now();
         loop {
-            match self.wait()? {
-                Some(Asked::Stop) => return self.stop(),
+            match self.wait(true)? {
+                Some(Asked::Stop) => return self.stop(None),
                 Some(Asked::Reload) => self.reload_as_told(),
                 Some(Asked::Look) => self.look_at_front(),
                 None => {}
             }
-            self.hear_petition();
+            match self.hear_petition() {
+                Some((Question::Upgrade(path), petition)) => self.upgrade_to(&path, petition),
+                Some((Question::Stop, petition)) => return self.stop(Some(petition)),
+                None => {}
+            }
             for engine in &mut self.engines {
                 engine.hear();
                 engine.look(&self.config, &self.sockets, &self.binary);
@@ -138,46 +143,6 @@ impl Keeper<'_> {
         self.sockets.own().chain(front).for_each(|(name, socket)| self.notifier.keep(name, socket));
     }
 
-    /// BYE to everybody. A second signal ends at once.
-    pub fn stop(mut self) -> io::Result<()> {
-        self.notifier.stopping();
-        self.notifier.forget_all();
-        // Who waits for an upgrade sees the end of it.
-        self.upgrade = None;
-        tracing::info!(event = "stopping", "stopping: BYE to every sleeper");
-        self.sockets.leave_hibernate();
-        let others = self.others();
-        if let Some(front) = &self.front {
-            front.stop(&others);
-        }
-        self.engines.iter().for_each(|engine| engine.signal(Signal::SIGTERM));
-        let mut broken = None;
-        while self.engines.iter().any(EngineKeeper::is_running) {
-            if self.wait()? == Some(Asked::Stop) {
-                tracing::warn!("second signal: ending at once, sleepers are closed without BYE");
-                self.engines.iter().for_each(|engine| engine.signal(Signal::SIGKILL));
-                self.sockets.leave();
-                return Ok(());
-            }
-            self.engines.iter_mut().for_each(EngineKeeper::hear);
-            // One that has not begun may be ended by the signal itself.
-            let ended = self.engines.iter_mut().filter_map(EngineKeeper::end_after_service);
-            broken = ended.filter(|end| !end.is_orderly()).last().or(broken);
-        }
-        self.sockets.leave();
-        if let Some(front) = self.front.take() {
-            front.join(&self.others());
-        }
-        self.engines.iter_mut().for_each(EngineKeeper::end_watcher);
-        match broken {
-            Some(status) => Err(io::Error::other(format!("an engine has ended: {status}"))),
-            None => {
-                tracing::info!(event = "stopped", "stopped");
-                Ok(())
-            }
-        }
-    }
-
     /// A start has failed. Engines that were taken over go on as before, and keep their sockets.
     pub fn give_up(&self) {
         let (found, ours): (Vec<_>, Vec<_>) =
@@ -188,9 +153,16 @@ impl Keeper<'_> {
         }
     }
 
-    fn wait(&self) -> io::Result<Option<Asked>> {
+    /// The next operator's question, unless one waits for an upgrade.
+    pub fn hear_petition(&self) -> Option<(Question, Petition)> {
+        self.upgrade.is_none().then(|| Petition::accept(self.sockets.petitions()))?
+    }
+
+    /// Waits for news; of operators only if we go on to hear them.
+    pub fn wait(&self, hears_petitions: bool) -> io::Result<Option<Asked>> {
         let links = self.engines.iter().filter_map(EngineKeeper::link);
-        let petitions = self.upgrade.is_none().then(|| self.sockets.petitions());
+        let hears_petitions = hears_petitions && self.upgrade.is_none();
+        let petitions = hears_petitions.then(|| self.sockets.petitions());
         let others: Vec<BorrowedFd<'_>> = links.chain(petitions).collect();
         let due = self.engines.iter().filter_map(EngineKeeper::due).min();
         let wait_ms = due.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);
@@ -199,7 +171,7 @@ impl Keeper<'_> {
     }
 
     /// Our children but for the front and what it left behind.
-    fn others(&self) -> Vec<u32> {
+    pub fn others(&self) -> Vec<u32> {
         let rehearsal = self.upgrade.as_ref().and_then(Upgrade::pid);
         self.engines.iter().flat_map(EngineKeeper::pids).chain(rehearsal).collect()
     }

@@ -46,6 +46,11 @@ impl LivingFront {
         self.charge
     }
 
+    /// The process alone.
+    pub fn into_charge(self) -> Charge {
+        self.charge
+    }
+
     /// Nobody but this user can have listened on its socket.
     fn is_of(&self, base_dir: &Path) -> io::Result<bool> {
         let master = UnixListener::from(self.master.try_clone()?);

@@ -9,7 +9,6 @@
 //! ```
 //! Whatever does not work, what ran before runs on; the operator is told which it is.
 
-mod petition;
 mod rehearsal;
 mod replacement;
 
@@ -26,11 +25,11 @@ use super::binary::{self, Binary};
 use super::engine::EngineKeeper;
 use super::household::Household;
 use super::keeper::Keeper;
+use super::petition::{Petition, Verdict};
 use crate::config::Config;
 use crate::luggage::Luggage;
 use replacement::Progress;
 
-pub use petition::{Petition, Verdict, ask};
 pub use rehearsal::{Rehearsal, rehearse};
 pub use replacement::{Course, Replacement};
 
@@ -84,15 +83,12 @@ impl Note {
 }
 
 impl Keeper<'_> {
-    /// Hears an operator, unless another one waits already.
-    pub fn hear_petition(&mut self) {
-        if self.upgrade.is_some() {
-            return;
-        }
-        let Some((petition, path)) = Petition::accept(self.sockets.petitions()) else { return };
+    /// An operator asks for this program.
+    pub fn upgrade_to(&mut self, path: &Path, petition: Petition) {
+        assert!(self.upgrade.is_none(), "nobody is heard while another one waits");
         self.notifier.reloading();
         tracing::info!(event = "upgrade_asked", "an upgrade to {} is asked for", path.display());
-        match self.consider(&path) {
+        match self.consider(path) {
             Ok(Some(binary)) => self.rehearse(petition, binary),
             Ok(None) => {
                 let done = "this very program runs already; its configuration was read anew";
@@ -222,8 +218,8 @@ impl Keeper<'_> {
     fn close(&self, petition: Petition, verdict: Verdict) {
         match &verdict {
             Verdict::Upgraded(text) => tracing::info!(event = "upgraded", "{text}"),
-            Verdict::Refused(text) => {
-                tracing::error!(event = "upgrade_refused", "no upgrade: {text}");
+            other => {
+                tracing::error!(event = "upgrade_refused", "no upgrade: {}", other.text());
             }
         }
         self.notifier.ready();

@@ -12,6 +12,7 @@ mod place;
 mod privileges;
 mod readers;
 mod sleeper;
+mod stop;
 mod systemd;
 mod takers;
 mod upgrade;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::petition::Petition;
 use crate::config::Config;
 use crate::serve::binary::Binary;
 use crate::serve::engine::EngineKeeper;
+use crate::serve::petition::Petition;
 
 /// One under way: to a new program, or back.
 pub struct Replacement {
