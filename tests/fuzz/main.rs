@@ -83,7 +83,7 @@ fn inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 fn home() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz")
 }
 
 /// Beyond this an input is not cut: the tail of a long line says nothing new.

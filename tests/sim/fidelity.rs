@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use torpor_engine::ring::{Completion, Inbox, Op, Passed, PassedKind, Ring, Span};
 use torpor_engine::token::{Kind, Token};
 
+use crate::COMMAND;
+
 use crate::net::Random;
 
 mod real;
@@ -19,7 +21,7 @@ mod simulated;
 pub fn all() -> bool {
     for seed in 1..=SEEDS {
         if catch_unwind(AssertUnwindSafe(|| compare(seed))).is_err() {
-            println!("fidelity {seed} FAILED: cargo test --release --test sim -- fidelity {seed}");
+            println!("fidelity {seed} FAILED: {COMMAND} -- fidelity {seed}");
             return false;
         }
     }

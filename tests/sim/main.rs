@@ -1,13 +1,14 @@
 //! The simulator: the real core, driver and conversations over a simulated kernel and world.
 //!
 //! ```text
-//! cargo test --release --test sim                        50,000 seeds, then the planted bugs
-//! cargo test --release --test sim -- seed N [BUG]        one seed with a trace
-//! cargo test --release --test sim -- seeds FROM COUNT    some other seeds
-//! cargo test --release --test sim -- planted             only the planted bugs
-//! cargo test --release --test sim -- nightly SECONDS     seeds until told
-//! cargo test --release --test sim -- fidelity [N]        only the comparison with the real ring
+//! cargo test --release -p torpor-engine -F planted --test sim, behind it nothing, or:
+//! -- seed N [BUG]        one seed with a trace
+//! -- seeds FROM COUNT    some other seeds
+//! -- planted             only the planted bugs
+//! -- nightly SECONDS     seeds until told
+//! -- fidelity [N]        only the comparison with the real ring
 //! ```
+//! Nothing: 50,000 seeds, then the planted bugs.
 //! Every seed has a phase of faults and a calm phase; after each tick the checkers look at
 //! everything. What failed once becomes a named test of its shortest form.
 
@@ -95,9 +96,7 @@ fn sweep(from: u64, count: u64, until: Option<Instant>) -> bool {
                         Ok(findings) => own.add(&findings),
                         Err(_) => {
                             failed.store(true, Ordering::Relaxed);
-                            println!(
-                                "seed {seed} FAILED: cargo test --release --test sim -- seed {seed}"
-                            );
+                            println!("seed {seed} FAILED: {COMMAND} -- seed {seed}");
                         }
                     }
                 }
@@ -175,5 +174,6 @@ impl Tally {
     }
 }
 
+const COMMAND: &str = "cargo test --release -p torpor-engine -F planted --test sim";
 const SEEDS: u64 = 50_000;
 const _: () = assert!(Bug::ALL.len() + Bug::CRASH.len() >= 30);

@@ -1,12 +1,13 @@
 //! The simulator: the real core, driver and conversations in a world made of chance.
 //!
 //! ```text
-//! cargo test --release --test sim_swarm                           50,000 seeds, planted bugs
-//! cargo test --release --test sim_swarm -- seed N [--planted BUG] one seed with its trace
-//! cargo test --release --test sim_swarm -- nightly SECONDS        seeds until told
-//! cargo test --release --test sim_swarm -- planted                the planted bugs alone
-//! cargo test --release --test sim_swarm -- script FILE            one script with its trace
+//! cargo test --release -p torpor-engine -F planted --test sim_swarm, behind it nothing, or:
+//! -- seed N [--planted BUG]    one seed with its trace
+//! -- nightly SECONDS           seeds until told
+//! -- planted                   the planted bugs alone
+//! -- script FILE               one script with its trace
 //! ```
+//! Nothing: 50,000 seeds, then the planted bugs.
 //! A script is an input of the fuzzer (`tests/fuzz`): its bytes are drawn instead of chance.
 //! A seed fails by a panic, of the engine's own asserts or of `checkers.rs`; the run names the
 //! first failing seeds and how often each fault and each pair of state and event occurred.

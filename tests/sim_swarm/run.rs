@@ -39,7 +39,7 @@ pub fn all() -> ExitCode {
 
 /// The scripts that the fuzzer has found worth keeping.
 fn scripts() -> (u64, u64) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/script");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/script");
     let (mut played, mut broken) = (0, 0);
     for entry in std::fs::read_dir(folder).expect("the corpus of scripts") {
         let path = entry.expect("a folder can be read").path();
@@ -198,7 +198,9 @@ impl Tally {
         }
         for (seed, words) in self.failures.iter().take(FAILURES_MAX) {
             println!("FAILED seed {seed}: {}", cut(words));
-            println!("    replay: cargo test --release --test sim_swarm -- seed {seed}");
+            println!(
+                "    replay: cargo test --release -p torpor-engine -F planted --test sim_swarm -- seed {seed}"
+            );
         }
         let failed = self.failures.len() as u64;
         let too_rare = if strict { rare } else { 0 };

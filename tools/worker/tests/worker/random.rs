@@ -177,12 +177,22 @@ fn without_validity(line: &str) -> String {
     words.join(" ")
 }
 
-/// 2,000 sequences of up to 24 commands; 100,000 in the nightly run.
 #[test]
 fn two_clients_hear_what_the_model_says() {
+    play_sequences();
+}
+
+/// The other half, on the other processor.
+#[test]
+fn two_more_clients_hear_what_the_model_says() {
+    play_sequences();
+}
+
+/// 1,000 sequences of up to 24 commands; 50,000 in the nightly run.
+fn play_sequences() {
     let nightly = std::env::var_os("TORPOR_NIGHTLY").is_some();
     let config = ProptestConfig {
-        cases: if nightly { 100_000 } else { 2_000 },
+        cases: if nightly { 50_000 } else { 1_000 },
         failure_persistence: None,
         max_shrink_iters: 2_000,
         ..ProptestConfig::default()
