@@ -221,7 +221,8 @@ impl Core {
         assert!(self.now.mono_ms >= self.sweep_ms);
         self.sweep_conns(out);
         self.sweep_waiting(out);
-        self.awake.expire(self.now.mono_ms.saturating_sub(self.knobs.awake_age_ms_max));
+        let before_ms = self.now.mono_ms.saturating_sub(self.knobs.awake_age_ms_max);
+        self.awake.expire(before_ms, &mut self.slots);
         if let Accept::Later(at) = self.accept
             && self.now.mono_ms >= at
         {

@@ -105,14 +105,16 @@ pub enum Bug {
     ItemOneshot,
     /// An heir goes on counting under the ring of the dead.
     RingKept,
+    /// An heir lets as many go as if nobody were awake.
+    AwakeForgotten,
     /// A new keeper believes that it holds an estate, and does not.
     EstateForgotten,
 }
 
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake, and without a keeper: all
-    /// but [`Bug::QueueInverted`], [`Bug::ExitForgotten`], [`Bug::EstateForgotten`] and
-    /// [`Bug::CRASH`].
+    /// but [`Bug::QueueInverted`], [`Bug::ExitForgotten`], [`Bug::AwakeForgotten`],
+    /// [`Bug::EstateForgotten`] and [`Bug::CRASH`].
     pub const ALL: [Self; 36] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,

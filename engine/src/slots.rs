@@ -1,22 +1,26 @@
 //! The slab of records: claim, release, generation. It never grows after start.
 //!
 //! ```text
-//! words │ records │ seals: a checksum of each record
+//! words │ records │ seals: a checksum of each record │ sessions that are awake
 //! ```
 //! The words are what the engine itself must not forget: see [`Ledger`]. A seal is renewed when a
 //! step that wrote to its record commits, so it tells damage that came while no engine ran.
+
+mod wakers;
 
 use std::ops::{Index, IndexMut};
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::image::{Foreign, Image, Kind, LINE_BYTES, WORDS};
-use crate::limits::{LIMIT_WORDS, Limits};
+use crate::limits::{AWAKE_MAX, LIMIT_WORDS, Limits};
 use crate::planted::{Bug, planted};
 use crate::record::{NIL, Record};
 use crate::state::State;
 use crate::sys::map::Map;
 use crate::token::GENERATION_MASK;
+
+pub use wakers::BLANK;
 
 /// All records. Untouched ones cost address space only.
 pub struct Slots {
@@ -43,13 +47,14 @@ pub struct Ledger {
 impl Slots {
     /// Bytes of an image for so many clients.
     pub fn bytes(slots_max: u32) -> usize {
-        slots_max as usize * (RECORD_BYTES + SEAL_BYTES)
+        wakers::place(slots_max as usize) + wakers::bytes(AWAKE_MAX.min(slots_max))
     }
 
     /// No clients, in new memory for as many as the limits allow.
     pub fn new(limits: &Limits, map: Map) -> Self {
         let mut image = Image::new(Kind::Records, map);
-        assert!(image.len() >= Self::bytes(limits.slots_max), "memory of other limits");
+        let least = wakers::place(limits.slots_max as usize);
+        assert!(image.len() >= least, "memory of other limits");
         for (index, pair) in limits.words().chunks(2).enumerate() {
             let high = pair.get(1).copied().unwrap_or(0);
             image.set_word(LIMITS_WORD + index, u64::from(high) << 32 | u64::from(pair[0]));
@@ -71,7 +76,8 @@ impl Slots {
         let limits = limits_of(&image);
         let is_sealed = image.word(LIMITS_SEAL_WORD) == limits_seal(&limits);
         let is_sound = is_sealed && limits.check().is_ok();
-        if !is_sound || image.len() < Self::bytes(limits.slots_max) {
+        // A program before this one has made it, perhaps, without room for who is awake.
+        if !is_sound || image.len() < wakers::place(limits.slots_max as usize) {
             return Err(Foreign::Size(Kind::Records));
         }
         let mut slots = Self { image, capacity: limits.slots_max, free: NIL, used: 0 };
@@ -144,7 +150,7 @@ impl Slots {
             slot
         } else if self.end() < self.capacity {
             let slot = self.end();
-            self.image.set_word(END_WORD, u64::from(slot) + 1);
+            self.image.set_word(END_WORD, self.image.word(END_WORD) + 1);
             slot
         } else {
             assert_eq!(self.used, self.capacity(), "a slot is neither free nor used");
@@ -245,7 +251,7 @@ fn limits_seal(limits: &Limits) -> u64 {
 
 const RECORD_BYTES: usize = size_of::<Record>();
 const SEAL_BYTES: usize = 4;
-/// Slots that were ever claimed lie below it.
+/// Slots that were ever claimed lie below it; in its upper half, notes on who is awake.
 const END_WORD: usize = 0;
 const RINGS_WORD: usize = 1;
 const COUNTS_WORD: usize = 2;

@@ -1,7 +1,7 @@
 //! What must hold, seen from outside: every failure names its invariant in brackets.
 //!
 //! 1 one owner, 2 no byte lost and none twice, 3 nobody told twice, 4 no lost wake, 7 buffers and
-//! 8 places balance, 11 input goes first, 14 nobody is forgotten at the end.
+//! 8 places balance, 10 limits are kept, 11 input goes first, 14 nobody is forgotten at the end.
 
 mod hear;
 

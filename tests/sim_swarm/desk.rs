@@ -27,6 +27,8 @@ pub struct Orders {
     /// Shortest limits of waiting so far, milliseconds; 0: none.
     pub input_wait_ms: u64,
     pub change_wait_ms: u64,
+    /// The most workers that were ever allowed.
+    pub workers_max: u32,
     /// The least reach of an adoption's look back.
     pub late_change_ms: u64,
 }
@@ -73,6 +75,7 @@ impl World {
     pub fn note_waits(&mut self) {
         let (knobs, orders) = (&self.swarm.knobs, &mut self.orders);
         orders.late_change_ms = orders.late_change_ms.min(knobs.late_change_ms);
+        orders.workers_max = orders.workers_max.max(knobs.workers_max);
         for (known, now) in [
             (&mut orders.input_wait_ms, knobs.input_wait_ms_max),
             (&mut orders.change_wait_ms, knobs.change_wait_ms_max),

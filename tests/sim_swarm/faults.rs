@@ -201,7 +201,7 @@ impl Swarm {
     pub fn knobs(random: &mut Random) -> Knobs {
         Knobs {
             workers_max: random.pick(&[1, 2, 4, 32, 32]),
-            awake_age_ms_max: random.ms(500, 5000),
+            awake_age_ms_max: random.ms(AWAKE_AGE_MS_MIN, 5000),
             input_wait_ms_max: random.pick(&[0, 0, 2000, 20_000]),
             change_wait_ms_max: random.pick(&[0, 0, 0, 5000]),
             conn_timeout_ms: random.ms(300, 3000),
@@ -220,5 +220,7 @@ impl Swarm {
     }
 }
 
+/// The least `awake_age_ms_max` that is drawn.
+pub const AWAKE_AGE_MS_MIN: u32 = 500;
 /// The uid of workers that are let in.
 pub const WORKER_UID: u32 = 1000;

@@ -67,7 +67,7 @@ impl World {
             return;
         }
         self.shared.next_ms = self.mono_ms + self.random.ms(20, 2 * self.swarm.rest_ms);
-        if self.fault(Fault::WatchOverflow, 10) {
+        if self.fault(Fault::WatchOverflow, 4) {
             self.overflow();
             return;
         }

@@ -80,6 +80,20 @@ impl SimHandoff {
         self.takers.check(&self.world.borrow(), counted);
     }
 
+    /// One more client is about to go to a worker: no more than there may be are out, whichever
+    /// engine has let them go.
+    fn check_out(&self) {
+        let world = self.world.borrow();
+        let in_flight = self.talks.iter().filter(|talk| talk.wake.is_some()).count();
+        let (out, most) = (self.takers.out(&world), world.orders.workers_max as usize);
+        // An engine knows of no more who are awake than it has slots.
+        let is_counted = most <= world.swarm.limits.awake_max() as usize;
+        assert!(
+            !is_counted || out + in_flight < most,
+            "[10] {out} out, {in_flight} under way, of {most}"
+        );
+    }
+
     pub fn run(&mut self) {
         self.takers.run(&mut self.world.borrow_mut());
         let mut at = 0;
@@ -142,6 +156,7 @@ impl Handoff for SimHandoff {
         if wake.is_resumed {
             return self.resume(wake);
         }
+        self.check_out();
         let mut world = self.world.borrow_mut();
         let File::Session(session) = wake.client.file() else { panic!("no client is woken") };
         world.check_handed(session, &wake.parcel);

@@ -69,6 +69,8 @@ pub struct Session {
     pub beats: u32,
     /// Bytes that the core has got.
     pub got: usize,
+    /// How often a worker has begun to hibernate it.
+    pub attempts: u32,
     /// A handoff has failed in this sleep.
     pub tried: bool,
     /// Changes that were handed on while this client, which has spoken, waited.
@@ -137,6 +139,7 @@ impl Session {
             cut: false,
             beats: 0,
             got: 0,
+            attempts: 0,
             tried: false,
             overtaken: 0,
             lost: false,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use torpor_handoff::message::Exited;
 
+use crate::faults::AWAKE_AGE_MS_MIN;
 use crate::session::Owner;
 use crate::world::World;
 
@@ -21,6 +22,8 @@ struct Taker {
     /// When its session was last given to the engine; another time says that it was given again.
     given_ms: u64,
     taken_ms: u64,
+    /// How often workers had tried to hibernate the session by then.
+    attempts: u32,
     /// When its process ends; none while it serves, or for ever.
     ends_ms: Option<u64>,
     is_told: bool,
@@ -30,9 +33,41 @@ impl Takers {
     pub fn add(&mut self, world: &World, session: u32, exited: Exited, has_pidfd: bool) {
         let entry = &world.sessions[session as usize];
         let (serial, given_ms, taken_ms) = (entry.serial, entry.given_ms, world.mono_ms);
+        // An heir that finds a `+` may have been told of it in the dead engine's life.
+        let same = |taker: &Taker| taker.serial == serial && taker.given_ms == given_ms;
+        self.serving.retain(|taker| taker.session != session || !same(taker));
         let is_told = has_pidfd && !serial.is_multiple_of(4);
-        let ends_ms = None;
-        self.serving.push(Taker { exited, session, serial, given_ms, taken_ms, ends_ms, is_told });
+        let (attempts, ends_ms) = (entry.attempts, None);
+        self.serving.push(Taker {
+            exited,
+            session,
+            serial,
+            given_ms,
+            taken_ms,
+            attempts,
+            ends_ms,
+            is_told,
+        });
+    }
+
+    /// The engine that had their pidfds has ended: its heir is told of nobody's end.
+    pub fn unwatched(mut self) -> Self {
+        self.exits.clear();
+        for taker in &mut self.serving {
+            (taker.is_told, taker.ends_ms) = (false, None);
+        }
+        self
+    }
+
+    /// Workers that serve, and whom the engine must know of: it has not been offered the client
+    /// again, and they are too young to be forgotten.
+    pub fn out(&self, world: &World) -> usize {
+        let is_known = |taker: &&Taker| {
+            let session = &world.sessions[taker.session as usize];
+            let is_young = world.mono_ms < taker.taken_ms + u64::from(AWAKE_AGE_MS_MIN);
+            taker.serves(world) && session.attempts == taker.attempts && is_young
+        };
+        self.serving.iter().filter(is_known).count()
     }
 
     pub fn run(&mut self, world: &mut World) {

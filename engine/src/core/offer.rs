@@ -113,7 +113,7 @@ impl Core {
             record.set(Flag::Idle);
         }
         if let Some(session) = parsed.session {
-            self.awake.remove(card::hash(session));
+            self.awake.remove(card::hash(session), &mut self.slots);
         }
     }
 

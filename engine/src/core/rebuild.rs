@@ -11,6 +11,7 @@ use super::conn::{Conn, Stage, Word};
 use super::revive::Reviving;
 use super::word::LAST_PLUS;
 use super::{Core, Now};
+use crate::awake::Awake;
 use crate::cold::Cold;
 use crate::image::Foreign;
 use crate::limits::Knobs;
@@ -43,6 +44,10 @@ impl Core {
         let mut core = Self::over(&limits, knobs, seed, slots, sends, cold);
         assert!(now.mono_ms > 0, "the machine has been running since before us");
         core.now = now;
+        if !planted(Bug::AwakeForgotten) {
+            let max = limits.awake_max() as usize;
+            core.awake = Awake::revive(max, &mut core.slots, now.mono_ms);
+        }
         let (sends_by_slot, parcels) = (HashMap::new(), Vec::new());
         core.reviving = Some(Reviving { cursor: 0, sends: sends_by_slot, parcels, damaged });
         core.claim_words(&sending);

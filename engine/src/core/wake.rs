@@ -195,7 +195,8 @@ impl Core {
         let cause = self.cause(slot);
         self.report(Said::Unhibernated(cause), slot, out);
         let generation = self.slots[slot].generation;
-        self.awake.add(Exited { slot, generation, session }, self.now.mono_ms);
+        let wake = Exited { slot, generation, session };
+        self.awake.add(wake, self.now.mono_ms, &mut self.slots);
         self.turn(slot, Event::Take);
         if !planted(Bug::PlaceKept) {
             out.ring(Op::ReleaseClient { slot });
@@ -208,7 +209,7 @@ impl Core {
     pub(super) fn exited(&mut self, exited: &Exited) {
         assert!(exited.slot < self.slots.capacity());
         if !planted(Bug::ExitForgotten) {
-            self.awake.exited(exited);
+            self.awake.exited(exited, &mut self.slots);
         }
     }
 

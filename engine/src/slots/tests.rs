@@ -53,3 +53,18 @@ fn an_heir_finds_the_slots_as_they_were_committed() {
     assert_eq!((slots.used(), damaged), (2, vec![all[2]]));
     assert_eq!(slots.claim(), Some(all[2]));
 }
+
+/// As a program has made it that knew of no notes: its clients are kept, and no note is.
+#[test]
+fn memory_without_room_for_notes_is_taken_over() {
+    let map = Map::memory("test", Image::map_bytes(4 * (RECORD_BYTES + SEAL_BYTES)));
+    let limits = Limits { slots_max: 4, ..Limits::default() };
+    let mut slots = Slots::new(&limits, map.expect("memory"));
+    let slot = slots.claim().expect("free");
+    (slots[slot].state, slots[slot].cold) = (State::Offered as u8, 1);
+    slots.note_awake(0, [7, 7]);
+    slots.commit();
+    let (mut slots, _, damaged) = Slots::revive(slots.into_map()).expect("ours");
+    assert_eq!((slots.used(), slots.end(), damaged), (1, 1, vec![]));
+    assert_eq!(slots.take_awake(), [[0; 2]; 0]);
+}

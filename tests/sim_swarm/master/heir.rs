@@ -12,6 +12,7 @@ impl SimHandoff {
     /// The engine was killed, and its handoff thread with it.
     pub fn heir(self) -> Self {
         let mut heir = Self::new(&self.world);
+        heir.takers = self.takers.unwatched();
         for mut talk in self.talks {
             talk.wake = None;
             heir.talks.push(talk);

@@ -56,3 +56,24 @@ fn a_killed_engine_loses_nobody() {
     eventually("all are awake", || torpor.json(&["stats"])["counters"]["asleep"] == 0);
     assert_eq!(takers.taken(), count, "each woke once");
 }
+
+/// Whom the dead engine has let go counts on, until it hibernates again.
+#[test]
+fn an_heir_knows_who_is_awake() {
+    let torpor = Torpor::start("[wake]\nworkers_max = 2\n");
+    let takers = Takers::listen(&torpor.dir().join("imap-master"));
+    let mut clients: Vec<Sleeper> = (0..3).map(|number| Sleeper::new(&torpor, number)).collect();
+    let counters = || torpor.json(&["stats"])["counters"].take();
+    for client in &mut clients[..2] {
+        client.ends();
+        client.is_taken();
+    }
+    eventually("two are awake", || counters()["awake"] == 2);
+    killed(&torpor, torpor.engine_pids()[0]);
+    clients[2].ends();
+    eventually("she waits", || counters()["queued_input"] == 1);
+    assert_eq!((counters()["awake"].as_u64(), takers.taken()), (Some(2), 2), "{}", torpor.log());
+    let _again = torpor.try_hibernate("u0", "s0").expect("taken");
+    clients[2].is_taken();
+    eventually("two are awake", || counters()["awake"] == 2);
+}
