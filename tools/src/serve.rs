@@ -161,6 +161,7 @@ fn serve(
         notifier,
         options,
         upgrade: None,
+        asker: None,
     };
     match start(&mut keeper, living, new) {
         Ok(true) => keeper.keep(),

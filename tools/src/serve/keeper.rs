@@ -1,7 +1,7 @@
 //! The keeper's loop: signals, sockets at paths, and the processes that do the work.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use super::engine::EngineKeeper;
 use super::front::FrontKeeper;
 use super::notify::Notifier;
 use super::options::ServeOptions;
-use super::petition::{Petition, Question};
+use super::petition::{Asker, Petition, Question};
 use super::signals::{Asked, Signals};
 use super::sockets::Sockets;
 use super::upgrade::Upgrade;
@@ -32,6 +32,8 @@ pub struct Keeper<'a> {
     /// Where the configuration is to be read anew.
     pub options: &'a ServeOptions,
     pub upgrade: Option<Upgrade>,
+    /// Who is about to ask for something.
+    pub asker: Option<Asker>,
 }
 
 impl Keeper<'_> {
@@ -154,15 +156,25 @@ impl Keeper<'_> {
     }
 
     /// The next operator's question, unless one waits for an upgrade.
-    pub fn hear_petition(&self) -> Option<(Question, Petition)> {
-        self.upgrade.is_none().then(|| Petition::accept(self.sockets.petitions()))?
+    pub fn hear_petition(&mut self) -> Option<(Question, Petition)> {
+        if self.upgrade.is_some() {
+            return None;
+        }
+        let asker = self.asker.take().or_else(|| Asker::accept(self.sockets.petitions()))?;
+        match asker.hear() {
+            Ok(Ok(petition)) => return Some(petition),
+            Ok(Err(asker)) => self.asker = Some(asker),
+            Err(error) => tracing::error!("what an operator asks for is not understood: {error}"),
+        }
+        None
     }
 
     /// Waits for news; of operators only if we go on to hear them.
     pub fn wait(&self, hears_petitions: bool) -> io::Result<Option<Asked>> {
         let links = self.engines.iter().filter_map(EngineKeeper::link);
         let hears_petitions = hears_petitions && self.upgrade.is_none();
-        let petitions = hears_petitions.then(|| self.sockets.petitions());
+        let asker = self.asker.as_ref().map_or_else(|| self.sockets.petitions(), AsFd::as_fd);
+        let petitions = hears_petitions.then_some(asker);
         let others: Vec<BorrowedFd<'_>> = links.chain(petitions).collect();
         let due = self.engines.iter().filter_map(EngineKeeper::due).min();
         let wait_ms = due.map(|due| due.saturating_duration_since(Instant::now()).as_millis() + 1);

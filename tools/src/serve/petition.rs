@@ -4,11 +4,11 @@
 //! Not the control socket: an engine answers there, which reads what strangers send, and what is
 //! asked for here is to run a program with all that the keeper may do, or to end everything.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Uid;
@@ -55,15 +55,18 @@ impl Verdict {
     }
 }
 
-/// An operator who waits for an answer.
+/// Somebody who has connected and perhaps not said yet what he wants. He is looked at again when he
+/// says more: the keeper waits for nobody.
 #[derive(Debug)]
-pub struct Petition {
+pub struct Asker {
     stream: UnixStream,
+    said: Vec<u8>,
+    since: Instant,
 }
 
-impl Petition {
-    /// The next one who asks, and for what. `None`: nobody, or somebody who may not.
-    pub fn accept(listener: BorrowedFd<'_>) -> Option<(Question, Self)> {
+impl Asker {
+    /// The next one. `None`: nobody, or somebody who may not.
+    pub fn accept(listener: BorrowedFd<'_>) -> Option<Self> {
         let listener = UnixListener::from(listener.try_clone_to_owned().ok()?);
         let (stream, _) = listener.accept().ok()?;
         let peer = getsockopt(&stream, sockopt::PeerCredentials).ok()?;
@@ -72,15 +75,52 @@ impl Petition {
             let what = format!("uid {uid} may not ask for an upgrade or a stop");
             tracing::error!(event = "petition_forbidden", "{what}");
             let who = if us.is_root() { "root" } else { "root and the user of torpor" };
-            Self { stream }.answer(&Verdict::Refused(format!("{what}: only {who} may")));
+            Petition { stream }.answer(&Verdict::Refused(format!("{what}: only {who} may")));
             return None;
         }
-        let question = ask_for(&stream).inspect_err(|error| {
-            tracing::error!("what an operator asks for is not understood: {error}");
-        });
-        Some((question.ok()?, Self { stream }))
+        stream.set_nonblocking(true).ok()?;
+        Some(Self { stream, said: Vec::new(), since: Instant::now() })
     }
 
+    /// What he asks for, or himself if that is not all there yet.
+    ///
+    /// # Errors
+    /// He has hung up, says something else, or is not done after [`QUESTION_PATIENCE`].
+    pub fn hear(mut self) -> io::Result<Result<(Question, Petition), Self>> {
+        let mut part = [0; 1024];
+        while !self.said.ends_with(b"\n") {
+            match self.stream.read(&mut part) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.said.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                Err(_) if self.since.elapsed() < QUESTION_PATIENCE => return Ok(Err(self)),
+                Err(_) => return Err(ErrorKind::TimedOut.into()),
+            }
+            if self.said.len() > LINE_BYTES_MAX {
+                return Err(ErrorKind::InvalidData.into());
+            }
+        }
+        let question = serde_json::from_slice(&self.said)?;
+        self.stream.set_nonblocking(false)?;
+        self.stream.set_write_timeout(Some(ANSWER_PATIENCE))?;
+        Ok(Ok((question, Petition { stream: self.stream })))
+    }
+}
+
+impl AsFd for Asker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// An operator who waits for an answer.
+#[derive(Debug)]
+pub struct Petition {
+    stream: UnixStream,
+}
+
+impl Petition {
     /// One whom an earlier image of this process has heard.
     pub fn unpack(stream: OwnedFd) -> Self {
         Self { stream: stream.into() }
@@ -141,16 +181,8 @@ pub fn ask(path: &Path, question: &Question) -> io::Result<Verdict> {
     }
 }
 
-/// Its line comes at once: it was written before anybody was asked to accept it, or the keeper
-/// would wait for it.
-fn ask_for(stream: &UnixStream) -> io::Result<Question> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
-}
-
-const PATIENCE: Duration = Duration::from_millis(100);
-const LINE_BYTES_MAX: u64 = 8 << 10;
+/// Between a connection and all of its question: one write, however busy the machine is.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
+/// An answer fits what a socket takes.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
+const LINE_BYTES_MAX: usize = 8 << 10;

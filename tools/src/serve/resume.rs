@@ -121,6 +121,7 @@ impl Ready {
                 notifier: Notifier::default(),
                 options,
                 upgrade: Some(Upgrade::Replacement(replacement)),
+                asker: None,
             }
             .keep()
         };

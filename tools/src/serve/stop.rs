@@ -74,7 +74,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    fn hear_while_stopping(&self, asked: &mut Vec<Petition>) {
+    fn hear_while_stopping(&mut self, asked: &mut Vec<Petition>) {
         match self.hear_petition() {
             Some((Question::Stop, petition)) => asked.push(petition),
             Some((Question::Upgrade(_), petition)) => {

@@ -90,6 +90,24 @@ fn a_program_that_runs_already_reads_its_configuration() {
     assert!(refuses(&torpor, TORPOR.as_ref()).contains("workers_max: 0 is out of range"));
 }
 
+/// An operator of a busy machine, between his connect(2) and his write(2).
+#[test]
+fn who_asks_slowly_is_heard_and_keeps_nobody_waiting() {
+    let torpor = Torpor::start("");
+    let mut ann = torpor.hibernate("ann", "s1");
+    let mut asker = UnixStream::connect(torpor.dir().join("torpor.keeper")).expect("it listens");
+    let question = format!("{{\"upgrade\":{TORPOR:?}}}\n");
+    let (begin, rest) = question.split_at(5);
+    asker.write_all(begin.as_bytes()).expect("sent");
+    torpor.signal_pid(&torpor.engine_pids()[0].to_string(), Signal::SIGKILL);
+    is_alive(&mut ann, "a1", "a2");
+    thread::sleep(Duration::from_millis(500));
+    asker.write_all(rest.as_bytes()).expect("he is waited for");
+    let mut verdict = String::new();
+    asker.read_to_string(&mut verdict).expect("an answer");
+    assert!(verdict.contains("this very program runs already"), "{verdict}{}", torpor.log());
+}
+
 /// At each stage, with what the operator is told.
 #[test]
 fn a_program_that_fails_leaves_the_old_one_running() {
