@@ -175,18 +175,25 @@ impl Torpor {
 
     /// What one of torpor's own commands prints with `--json`.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
-        self.try_json(arguments).unwrap_or_else(|| panic!("torpor {arguments:?} failed"))
+        let output = self.ask(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "torpor {arguments:?}: {error}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     fn try_json(&self, arguments: &[&str]) -> Option<serde_json::Value> {
-        let output = Command::new(env!("CARGO_BIN_EXE_torpor"))
+        let output = self.ask(arguments);
+        let text = output.status.success().then_some(output.stdout)?;
+        Some(serde_json::from_slice(&text).expect("JSON"))
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_torpor"))
             .args(arguments)
             .args(["--json", "--base-dir"])
             .arg(self.dir())
             .output()
-            .expect("torpor starts");
-        let text = output.status.success().then_some(output.stdout)?;
-        Some(serde_json::from_slice(&text).expect("JSON"))
+            .expect("torpor starts")
     }
 }
 
