@@ -16,6 +16,7 @@ mod stop;
 mod systemd;
 mod takers;
 mod upgrade;
+mod vaultless;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
