@@ -198,9 +198,7 @@ impl Tally {
         }
         for (seed, words) in self.failures.iter().take(FAILURES_MAX) {
             println!("FAILED seed {seed}: {}", cut(words));
-            println!(
-                "    replay: cargo test --release -p torpor-engine -F planted --test sim_swarm -- seed {seed}"
-            );
+            println!("    replay: {COMMAND} -- seed {seed}");
         }
         let failed = self.failures.len() as u64;
         let too_rare = if strict { rare } else { 0 };
@@ -234,6 +232,7 @@ fn unix_secs() -> u64 {
 }
 
 /// Seeds of one run of the test.
+const COMMAND: &str = "cargo test --release -p torpor-engine -F planted --test sim_swarm";
 const SEEDS: u64 = 50_000;
 /// A thread that has seen so many failures stops.
 const FAILURES_MAX: usize = 20;
