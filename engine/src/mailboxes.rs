@@ -173,7 +173,8 @@ impl Mailboxes {
             let Node { wds, more, .. } = self.nodes[node as usize];
             if let Some(at) = wds.iter().position(|wd| *wd < 0) {
                 self.nodes[node as usize].wds[at] = wd;
-                self.by_watch.insert(wd, node * WATCHES_PER_NODE as u32 + at as u32);
+                let place = node * WATCHES_PER_NODE as u32 + at as u32;
+                self.by_watch.insert(wd, place, number_of(&self.nodes));
                 return;
             }
             if more == NIL {
