@@ -16,12 +16,19 @@ pub struct Messages {
 }
 
 /// What a recvmsg has left in its block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
-    /// Descriptor numbers, in the order in which they were sent; all of them are installed.
-    pub descriptors: Vec<RawFd>,
+    descriptors: [RawFd; DESCRIPTORS_MAX],
+    count: usize,
     /// The kernel had to throw descriptors away (MSG_CTRUNC).
     pub truncated: bool,
+}
+
+impl Control {
+    /// Descriptor numbers, in the order in which they were sent; all of them are installed.
+    pub fn descriptors(&self) -> &[RawFd] {
+        &self.descriptors[..self.count]
+    }
 }
 
 impl Messages {
@@ -50,20 +57,24 @@ impl Messages {
     pub fn received(&self, conn: u32, count: usize, out: &mut Vec<u8>) -> Control {
         assert!(count <= CONN_RECV_BYTES, "{count} bytes do not fit a message");
         let block = conn as usize * BLOCK_BYTES;
-        self.memory.read(block + BYTES_AT, count, out);
         let header = |at: usize| self.memory.word(block + at);
         let flags = header(offset_of!(libc::msghdr, msg_flags)) as i32;
         let length = header(offset_of!(libc::msghdr, msg_controllen)) as usize;
         assert!(length <= CONTROL_BYTES, "the kernel wrote {length} bytes of control data");
-        let mut control = Vec::new();
-        if length > 0 {
-            self.memory.read(block + CONTROL_AT, length, &mut control);
+        let truncated = flags & libc::MSG_CTRUNC != 0;
+        let mut control = Control { descriptors: [-1; DESCRIPTORS_MAX], count: 0, truncated };
+        // Where the bytes go afterwards there is room for it.
+        let at = out.len();
+        self.memory.read(block + CONTROL_AT, length, out);
+        for message in parse_control(&out[at..]) {
+            for number in message.fds() {
+                control.descriptors[control.count] = number;
+                control.count += 1;
+            }
         }
-        let descriptors = parse_control(&control).flat_map(|message| {
-            let numbers: Vec<RawFd> = message.fds().collect();
-            numbers
-        });
-        Control { descriptors: descriptors.collect(), truncated: flags & libc::MSG_CTRUNC != 0 }
+        out.truncate(at);
+        self.memory.read(block + BYTES_AT, count, out);
+        control
     }
 
     /// Copies a text to be sent on `conn` and gives its address.
@@ -85,10 +96,12 @@ const CONTROL_AT: usize = IOVEC_AT + size_of::<libc::iovec>();
 /// Room for 28 descriptors. What goes beyond the protocol's one is closed by us or, past this,
 /// by the kernel.
 const CONTROL_BYTES: usize = 128;
+const DESCRIPTORS_MAX: usize = CONTROL_BYTES / size_of::<RawFd>();
 const BYTES_AT: usize = CONTROL_AT + CONTROL_BYTES;
 const TEXT_AT: usize = BYTES_AT + CONN_RECV_BYTES;
 const BLOCK_BYTES: usize = TEXT_AT + CONN_SEND_BYTES;
 
 const _: () = assert!(size_of::<libc::msghdr>() == 56 && size_of::<libc::iovec>() == 16);
 const _: () = assert!(offset_of!(libc::msghdr, msg_flags) == 48, "flags begin a word");
+const _: () = assert!(CONTROL_BYTES <= CONN_RECV_BYTES, "control data fit where bytes do");
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(8));

@@ -1,7 +1,7 @@
 //! The lobby: descriptors that have arrived and belong to nobody yet.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -60,6 +60,8 @@ fn kind(fd: BorrowedFd, mode: SFlag) -> PassedKind {
     match mode {
         SFlag::S_IFSOCK => socket_kind(fd).unwrap_or(PassedKind::Other),
         SFlag::S_IFIFO if readable(fd) => PassedKind::Pollable,
+        // Anonymous inodes have no other type than what procfs calls them.
+        mode if mode.is_empty() && has_watch(fd) => PassedKind::Inotify,
         mode if mode.is_empty() => match link(fd).as_deref() {
             Ok("anon_inode:inotify") => PassedKind::Inotify,
             Ok("anon_inode:[eventfd]") => PassedKind::Pollable,
@@ -87,8 +89,25 @@ fn readable(fd: BorrowedFd) -> bool {
     flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_WRONLY)
 }
 
-/// What procfs calls it: anonymous inodes have no other type.
+/// True when it is an inotify instance with a watch, as nearly every notify descriptor is. Asked
+/// without an allocation, which procfs's name for it would take.
+fn has_watch(fd: BorrowedFd) -> bool {
+    let mut path = [0; 40];
+    let mut rest = &mut path[..];
+    write!(rest, "/proc/self/fdinfo/{}", fd.as_raw_fd()).expect("a number has at most ten digits");
+    let left = rest.len();
+    let path = str::from_utf8(&path[..path.len() - left]).expect("it is ASCII");
+    let mut text = [0; FDINFO_BYTES];
+    let count = File::open(path).and_then(|mut file| file.read(&mut text)).unwrap_or(0);
+    text[..count].windows(WATCH.len()).any(|line| line == WATCH)
+}
+
 fn link(fd: BorrowedFd) -> io::Result<String> {
     let path = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
     Ok(path.to_string_lossy().into_owned())
 }
+
+/// Longer than what stands before the first watch, whole, so that it is seen in one read.
+const FDINFO_BYTES: usize = 512;
+/// How a watch begins, proc(5).
+const WATCH: &[u8] = b"\ninotify wd:";

@@ -73,9 +73,9 @@ impl KernelRing {
     fn message(&mut self, completion: &mut Completion, bytes: &mut Vec<u8>) {
         let conn = completion.token.index();
         let control = self.memory.messages.received(conn, completion.result as usize, bytes);
-        completion.passed_lost = control.truncated || control.descriptors.len() > PASSED_MAX;
+        completion.passed_lost = control.truncated || control.descriptors().len() > PASSED_MAX;
         let mut places = completion.passed.iter_mut();
-        for descriptor in control.descriptors.into_iter().map(own) {
+        for descriptor in control.descriptors().iter().map(|raw| own(*raw)) {
             if let Some(place) = places.next() {
                 *place = Some(self.lobby.enter(descriptor));
             }
