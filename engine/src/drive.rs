@@ -37,6 +37,8 @@ pub trait Watcher {
     type Descriptor;
     /// Takes an order; the descriptor comes with `Adopt` and `Retire`.
     fn order(&mut self, order: WatchOrder, notify: Option<Self::Descriptor>);
+    /// All orders of this step were given.
+    fn flush(&mut self) {}
     /// The next reply; a descriptor that could not be adopted comes back with it.
     fn adopted(&mut self) -> Option<(Adopted, Option<Self::Descriptor>)>;
     /// The next change that it has seen itself, where the kernel tells of none.
@@ -201,6 +203,7 @@ where
             }
         }
         handoff.flush();
+        watcher.flush();
         Ok(())
     }
 }

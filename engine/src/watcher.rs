@@ -14,6 +14,7 @@ mod marks;
 mod mounts;
 mod opener;
 mod orders;
+mod outbox;
 mod poller;
 mod post;
 mod postman;

@@ -4,9 +4,11 @@
 //! process nor has to believe it.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use nix::errno::Errno;
@@ -15,20 +17,22 @@ use nix::sys::inotify::{InitFlags, Inotify};
 use nix::unistd::write;
 
 use crate::drive::Watcher;
+use crate::limits::Limits;
 use crate::watch::{Adopted, WatchEvent, WatchOrder};
 
 use super::marks::Marks;
+use super::outbox::{Outbox, outbox};
 use super::postman::{Errands, Postman};
 
 /// Takes orders for the watcher and brings its replies.
 pub struct Post {
-    // What is in it is bounded by the core: an adoption per connection, a release or a retirement
-    // per watch. Unbounded, because the engine must never wait for a disk.
-    jobs: Sender<Job>,
+    jobs: Outbox<Job>,
     replies: Receiver<Answer>,
     news: Receiver<WatchEvent>,
     connections: Connections,
     thread: JoinHandle<()>,
+    /// True exactly when orders were given since the thread was rung for.
+    has_given: bool,
 }
 
 /// Gives the engine a watcher, the first one or another.
@@ -53,6 +57,7 @@ impl Post {
     /// # Errors
     /// The limit of inotify instances is reached.
     pub fn start(
+        limits: &Limits,
         doorbell: OwnedFd,
         marks: Option<Marks>,
         tell: fn(&str),
@@ -60,8 +65,9 @@ impl Post {
         let shared = instance()?;
         let watch = shared.try_clone()?;
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        let (jobs, orders) = unbounded();
-        let (answers, replies) = unbounded();
+        let (jobs, orders) = outbox(limits);
+        // The thread may wait for room in these two; the engine never waits for the thread.
+        let (answers, replies) = bounded(ANSWERS_MAX);
         let (tell_news, news) = bounded(NEWS_MAX);
         let (sockets, connections) = unbounded();
         let errands =
@@ -70,7 +76,7 @@ impl Post {
         let builder = thread::Builder::new().name("torpor-watch".into());
         let thread = builder.spawn(move || postman.run())?;
         let connections = Connections { sockets, wake };
-        Ok((Self { jobs, replies, news, connections, thread }, watch))
+        Ok((Self { jobs, replies, news, connections, thread, has_given: false }, watch))
     }
 
     /// Where watchers are given to it.
@@ -80,10 +86,15 @@ impl Post {
 
     /// Lets the watcher hear what it was told, and waits for the thread.
     pub fn join(self) {
-        let Self { jobs, replies, news, connections, thread } = self;
+        let Self { mut jobs, replies, news, connections, thread, .. } = self;
         // Nobody hears it any more: a thread that waits for room to say something would wait for
         // ever.
-        drop((jobs, replies, news));
+        drop((replies, news));
+        while jobs.go_on().is_ok() && jobs.is_behind() {
+            connections.ring();
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(jobs);
         connections.ring();
         assert!(thread.join().is_ok(), "the thread to the watcher has panicked");
     }
@@ -93,12 +104,23 @@ impl Watcher for Post {
     type Descriptor = OwnedFd;
 
     fn order(&mut self, order: WatchOrder, notify: Option<OwnedFd>) {
-        let job = Job { order, notify };
-        assert!(self.jobs.send(job).is_ok(), "the thread to the watcher has died");
-        self.connections.ring();
+        let given = self.jobs.give(Job { order, notify });
+        given.expect("the thread to the watcher has died");
+        self.has_given = true;
+    }
+
+    fn flush(&mut self) {
+        if mem::take(&mut self.has_given) {
+            self.connections.ring();
+        }
     }
 
     fn adopted(&mut self) -> Option<Answer> {
+        // The thread rings, once it has room again.
+        if self.jobs.is_behind() {
+            self.jobs.go_on().expect("the thread to the watcher has died");
+            self.connections.ring();
+        }
         match self.replies.try_recv() {
             Ok(answer) => Some(answer),
             Err(TryRecvError::Empty) => None,
@@ -155,3 +177,5 @@ impl Drop for Bell {
 
 /// Changes that the engine has not heard of yet; more of them wait with the watcher.
 const NEWS_MAX: usize = 4096;
+/// The same of replies.
+const ANSWERS_MAX: usize = 256;

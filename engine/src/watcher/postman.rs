@@ -22,13 +22,14 @@ use crate::watch::{Adopted, Adoption, WATCHES_PER_NOTIFY_MAX, WatchEvent, WatchO
 
 use super::marks::Marks;
 use super::orders::{Entry, Orders, Replied};
+use super::outbox::Inlet;
 use super::post::{Answer, Bell, Job};
 use super::wire::{Order, PACKET_BYTES_MAX, Said};
 
 /// From and to the engine. Dropped in this order: whoever is woken by the last ring finds the
 /// channels closed.
 pub struct Errands {
-    pub orders: Receiver<Job>,
+    pub orders: Inlet<Job>,
     pub connections: Receiver<OwnedFd>,
     pub answers: Sender<Answer>,
     pub news: Sender<WatchEvent>,
@@ -83,17 +84,21 @@ impl Postman {
         // Read before the channels are: what comes afterwards rings again. EAGAIN: nothing has.
         let _ = self.wake.read();
         loop {
-            match self.errands.orders.try_recv() {
+            match self.errands.orders.take() {
                 Ok(Job { order, notify }) => {
                     if let WatchOrder::Release { wd } = order {
                         self.polled.remove(&wd);
                     }
                     self.orders.push(order, notify, Instant::now());
                 }
-                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return true,
             }
         }
+        if self.errands.orders.fell_behind() {
+            self.errands.bell.ring();
+        }
+        false
     }
 
     /// The last one that came is the one that serves.

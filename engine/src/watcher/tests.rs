@@ -17,6 +17,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{pipe, read, write};
 
 use crate::drive::Watcher;
+use crate::limits::Limits;
 use crate::ring::{Passed, PassedKind};
 use crate::watch::{Adopted, Adoption, WatchEvent, WatchOrder, events};
 
@@ -66,7 +67,8 @@ impl Rig {
         fs::create_dir_all(home.join("cur")).unwrap();
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
         let doorbell = bell.as_fd().try_clone_to_owned().unwrap();
-        let (watcher, shared) = Post::start(doorbell, marks, |line| println!("{line}")).unwrap();
+        let (watcher, shared) =
+            Post::start(&Limits::default(), doorbell, marks, |line| println!("{line}")).unwrap();
         Self { watcher, ways, served: None, shared, bell, home }
     }
 
@@ -99,6 +101,7 @@ impl Rig {
         let since_us = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
         let order = WatchOrder::Adopt { passed, slot: 3, generation: 9, since_us };
         self.watcher.order(order, Some(copy));
+        self.watcher.flush();
     }
 
     fn reply(&mut self) -> (Adoption, Option<OwnedFd>) {
@@ -120,6 +123,7 @@ impl Rig {
     fn release(&mut self, wds: &[i32]) {
         for wd in wds {
             self.watcher.order(WatchOrder::Release { wd: *wd }, None);
+            self.watcher.flush();
         }
     }
 

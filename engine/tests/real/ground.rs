@@ -72,7 +72,16 @@ impl Engine {
         let bell = EventFd::new().unwrap();
         let doorbell = || bell.as_fd().try_clone_to_owned().unwrap();
         let marked = marks.as_ref().map(|marks| marks.source().unwrap());
-        let (watcher, watch) = Post::start(doorbell(), marks, |line| println!("{line}")).unwrap();
+        let limits = Limits {
+            slots_max,
+            conns_max: 4,
+            cold_blocks_max: slots_max * 16 + 768,
+            mailboxes_max: 16,
+            sends_in_flight_max: 512,
+            ..Limits::default()
+        };
+        let tell = |line: &str| println!("{line}");
+        let (watcher, watch) = Post::start(&limits, doorbell(), marks, tell).unwrap();
         let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
         let (near, far) = socketpair(AddressFamily::Unix, kind, None, flags).unwrap();
         // In a process of its own elsewhere.
@@ -82,14 +91,6 @@ impl Engine {
         while instances() < 3 {
             thread::sleep(Duration::from_millis(1));
         }
-        let limits = Limits {
-            slots_max,
-            conns_max: 4,
-            cold_blocks_max: slots_max * 16 + 768,
-            mailboxes_max: 16,
-            sends_in_flight_max: 512,
-            ..Limits::default()
-        };
         let lasting = match in_vault {
             true => Lasting::create(&limits),
             false => Lasting::create_numbered(&limits),

@@ -68,7 +68,8 @@ impl Parts {
         let limits = core.limits().clone();
         let handoff = HandoffThread::start(config, lasting.talks(&limits), again()?)?;
         let marked = marks.as_ref().map(Marks::source).transpose()?;
-        let (watcher, watch) = Post::start(again()?, marks, |line| tracing::error!("{line}"))?;
+        let (watcher, watch) =
+            Post::start(&limits, again()?, marks, |line| tracing::error!("{line}"))?;
         let watchers = watcher.connections();
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);

@@ -136,6 +136,7 @@ fn a_retired_descriptor_loses_its_watches_now_and_closes_later() {
     let (reader, writer) = pipe().unwrap();
     for notify in [worker.as_fd().try_clone_to_owned().unwrap(), reader] {
         rig.watcher.order(WatchOrder::Retire { slot: 0 }, Some(notify));
+        rig.watcher.flush();
     }
     // Each removed watch is told of on the descriptor itself.
     assert!(readable(&worker, 5000));

@@ -88,7 +88,7 @@ fn without_instances() {
     }
     let start = || {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
-        Post::start(bell.into(), None, |line| println!("{line}"))
+        Post::start(&Limits::default(), bell.into(), None, |line| println!("{line}"))
     };
     let (first, _shared) = start().unwrap();
     let error = start().map(drop).unwrap_err().to_string();

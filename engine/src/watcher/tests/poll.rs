@@ -47,6 +47,7 @@ fn what_no_watch_tells_is_seen_in_a_mailbox_of_any_format() {
     assert_eq!(rig.events(), [], "none of it by the kernel");
     rig.release(&index);
     rig.watcher.order(WatchOrder::Release { wd: maildir[0] }, None);
+    rig.watcher.flush();
     thread::sleep(PERIOD / 4);
     fs::write(&log, b"and more").unwrap();
     assert_eq!(rig.seen(3 * PERIOD), None, "nobody sleeps there any more");
