@@ -151,7 +151,8 @@ impl SimRing {
     }
 
     fn submit(&mut self) {
-        for (op, text) in std::mem::take(&mut self.queue) {
+        let mut queue = std::mem::take(&mut self.queue);
+        for (op, text) in queue.drain(..) {
             kill_point();
             match op {
                 Op::SendConn { token, conn, .. } => self.send_conn(token, conn, &text),
@@ -175,6 +176,7 @@ impl SimRing {
                 _ => unreachable!("{op:?} is done at once"),
             }
         }
+        self.queue = queue;
     }
 
     fn cancel(&mut self, token: Token, target: Token) {

@@ -25,6 +25,8 @@ pub struct Net {
     pub clients: Vec<Client>,
     pub mailboxes: Vec<Mailbox>,
     pub conns: Vec<Conn>,
+    /// Of these, so many from the front are over, and need not be looked at again.
+    pub conns_over: usize,
     pub backlog: VecDeque<usize>,
     pub notifies: Vec<Notify>,
     /// Unread events of the shared inotify instance: watch and mask.
@@ -87,6 +89,13 @@ pub struct Client {
     pub beat_ms: Option<u64>,
     pub answered_in: usize,
     pub answered_out: usize,
+}
+
+impl Conn {
+    /// Its worker has left, and the engine has read or dropped all that it sent.
+    pub fn is_over(&self) -> bool {
+        self.closed && self.segments.is_empty()
+    }
 }
 
 impl Client {
@@ -177,6 +186,7 @@ impl Net {
             clients: Vec::new(),
             mailboxes: Vec::new(),
             conns: Vec::new(),
+            conns_over: 0,
             backlog: VecDeque::new(),
             notifies: Vec::new(),
             shared: VecDeque::new(),

@@ -19,7 +19,7 @@ use crate::counting;
 use crate::faults::{Fault, Faults};
 use crate::handoff::SimHandoff;
 use crate::kernel::SimRing;
-use crate::net::{Mailbox, Net, Owner, Random, Shared};
+use crate::net::{Conn, Mailbox, Net, Owner, Random, Shared};
 use crate::watcher::SimWatcher;
 
 pub use desk::SimDesk;
@@ -163,7 +163,10 @@ impl World {
                 idle(net, client);
             }
         }
-        for conn in 0..net.conns.len() {
+        while net.conns.get(net.conns_over).is_some_and(Conn::is_over) {
+            net.conns_over += 1;
+        }
+        for conn in net.conns_over..net.conns.len() {
             if !net.conns[conn].closed {
                 hand_over(net, conn);
             }
@@ -266,8 +269,8 @@ impl World {
     /// After every tick: descriptors add up, and nobody has two owners.
     fn check(&self) {
         let net = self.net.borrow();
-        let on_the_way: usize =
-            net.conns.iter().flat_map(|conn| &conn.segments).map(|segment| segment.1.len()).sum();
+        let segments = net.conns[net.conns_over..].iter().flat_map(|conn| &conn.segments);
+        let on_the_way: usize = segments.map(|segment| segment.1.len()).sum();
         let (ring, handoff) = (self.driver().ring.seated(), self.driver().handoff.held());
         let held = ring + handoff + self.driver().watcher.held() + on_the_way;
         assert_eq!(net.open.get(), held as i64, "a descriptor is lost or closed twice");
