@@ -104,6 +104,12 @@ impl Binary {
         command
     }
 
+    /// True for what [`Binary::command`] calls a program that may be a script.
+    pub fn is_name(word: &[u8]) -> bool {
+        let parts: Vec<&[u8]> = word.split(|byte| *byte == b'/').collect();
+        matches!(parts[..], [b"", b"proc", _, b"fd", _])
+    }
+
     /// Becomes it, with `luggage`. Blocked signals stay so. Returns only if that fails.
     pub fn execute<'a>(&'a self, arguments: Vec<OsString>, mut luggage: Luggage<'a>) -> io::Error {
         let text = |text: OsString| CString::new(text.into_vec());

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use nix::unistd::Uid;
 
+use super::binary::Binary;
 use super::charge::Charge;
 use super::given::Given;
 use crate::config::Config;
@@ -24,6 +25,8 @@ use crate::link::{Link, Word};
 /// One of them, taken.
 pub struct Living {
     pub number: u32,
+    /// Names its kit.
+    kit: u64,
     pub charge: Charge,
     pub claim: Claim,
     /// The configuration that it was started with.
@@ -52,7 +55,8 @@ impl Living {
             // before it, so once these are ours it can be seen.
             let known: Vec<u32> = found.iter().map(|living| living.charge.pid()).collect();
             for pid in processes(SUBCOMMAND).into_iter().filter(|pid| !known.contains(pid)) {
-                found.extend(look(pid, base_dir)?);
+                let living = look(pid, base_dir, &found)?;
+                found.extend(living);
             }
             if found.len() == known.len() {
                 break;
@@ -85,19 +89,24 @@ impl Living {
     }
 }
 
-/// Pids of torpor's processes with this subcommand.
+/// Pids of torpor's processes with this subcommand; behind them those of interpreters whose script
+/// is about to become one.
 pub fn processes(subcommand: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_one = |pid: &u32| {
+    let place = |pid: u32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).nth(1) == Some(subcommand.as_bytes())
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).take(WORDS_MAX).collect();
+        let at = words.iter().skip(1).position(|word| *word == subcommand.as_bytes())?;
+        (at == 0 || Binary::is_name(words[at])).then_some((at, pid))
     };
-    pids.filter(is_one).collect()
+    let mut found: Vec<(usize, u32)> = pids.filter_map(place).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, pid)| pid).collect()
 }
 
-/// None: it is another's, or has just ended.
-fn look(pid: u32, base_dir: &Path) -> io::Result<Option<Living>> {
+/// None: it is another's, or has just ended, or is the interpreter that one of `found` came from.
+fn look(pid: u32, base_dir: &Path, found: &[Living]) -> io::Result<Option<Living>> {
     let Ok(charge) = Charge::found(pid) else { return Ok(None) };
     let file = match charge.descriptor(0) {
         Ok(file) => File::from(file),
@@ -118,6 +127,10 @@ fn look(pid: u32, base_dir: &Path) -> io::Result<Option<Living>> {
     if kit.config.base_dir != base_dir {
         return Ok(None);
     }
+    let number = file.metadata()?.ino();
+    if found.iter().any(|living| living.kit == number) {
+        return Ok(None);
+    }
     let claim = Kit::claim(&file).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => in_use(pid, base_dir),
         _ => named(error),
@@ -125,8 +138,8 @@ fn look(pid: u32, base_dir: &Path) -> io::Result<Option<Living>> {
     let mut charge = charge;
     match take(&charge, &kit) {
         Ok((contents, listeners, door)) => {
-            let Kit { number, config, .. } = kit;
-            Ok(Some(Living { number, charge, claim, config, contents, listeners, door }))
+            let (Kit { number, config, .. }, kit) = (kit, number);
+            Ok(Some(Living { number, kit, charge, claim, config, contents, listeners, door }))
         }
         Err(_) if charge.ended().is_some() => Ok(None),
         Err(error) => Err(named(error)),
@@ -165,6 +178,9 @@ fn is_ring(ring: &Ring<OwnedFd>) -> bool {
         link.is_ok_and(|link| link == Path::new(kind))
     })
 }
+
+/// Interpreter, its option, script, subcommand (execve(2)).
+const WORDS_MAX: usize = 4;
 
 /// Of a process that may well be meant, but for that. There is no log yet.
 fn complain(pid: u32, error: &io::Error) {

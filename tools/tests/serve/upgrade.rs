@@ -228,6 +228,25 @@ fn a_keeper_killed_amid_an_upgrade_is_followed_by_one_that_takes_over() {
     clients.iter_mut().for_each(|client| is_alive(client, "a1", "a2"));
 }
 
+/// Its interpreter runs, and has all that the engine will have.
+#[test]
+fn a_script_that_is_about_to_become_an_engine_is_taken_over() {
+    let (torpor, programs) = (Torpor::start(""), Programs::new());
+    let mut ann = torpor.hibernate("ann", "s1");
+    let flag = programs.dir().join("flag");
+    let case = format!("'engine 1') touch {}; sleep 1;;", flag.display());
+    let (slow, dir) = (programs.script("slow", &case), torpor.dir());
+    thread::scope(|scope| {
+        scope.spawn(|| upgrade(&slow, ["--base-dir".as_ref(), &dir]));
+        eventually("it is about to begin", || flag.exists());
+        torpor.signal(Signal::SIGKILL);
+    });
+    torpor.succeed();
+    is_alive(&mut ann, "a1", "a2");
+    assert_eq!(torpor.pids("engine").len(), 1, "{}", torpor.log());
+    assert_eq!(torpor.json(&["stats"])["counters"]["revived"], 1, "{}", torpor.log());
+}
+
 /// Although he can connect: an engine could, which has CAP_DAC_OVERRIDE.
 #[test]
 fn who_is_not_the_keepers_user_upgrades_nothing() {
