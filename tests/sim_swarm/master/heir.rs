@@ -34,7 +34,9 @@ impl SimHandoff {
     /// The engine before us gave this client away, perhaps.
     pub(super) fn resume(&mut self, wake: Wake<SimFd>) {
         let File::Session(session) = wake.client.file() else { panic!("no client is woken") };
-        let at = self.talks.iter().position(|talk| talk.kept == Some(wake.place));
+        // One that was never cleared away has made room for the next in its place.
+        let there = self.talks.iter().enumerate().filter(|(_, talk)| talk.kept == Some(wake.place));
+        let at = there.max_by_key(|(_, talk)| talk.attempt).map(|(at, _)| at);
         let found = at.map(|at| Found {
             attempt: self.talks[at].attempt,
             has_pidfd: self.talks[at].has_pidfd,
