@@ -109,6 +109,9 @@ pub struct Core {
     busy: bool,
     /// Some exactly until all clients of an engine that was killed are taken care of.
     reviving: Option<Reviving>,
+    /// Some exactly if this is an heir: the last watch that was let go because nobody sleeps on it,
+    /// -1 at first.
+    stray: Option<i32>,
     /// Room for one line, one input and one text while they are worked on.
     line: Vec<u8>,
     input: Vec<u8>,
@@ -142,7 +145,7 @@ impl Core {
             self.adopted(adopted, out);
         }
         for event in inbox.watched.drain(..) {
-            self.watch_event(event);
+            self.watch_event(event, out);
         }
         for reply in inbox.replies.drain(..) {
             self.reply(reply, out);

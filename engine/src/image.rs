@@ -68,6 +68,7 @@ pub enum Kind {
     Blocks = 3,
     Shelf = 4,
     Models = 5,
+    Mailboxes = 6,
 }
 
 /// Memory that cannot be taken over as a whole (host: somebody gave us what is not ours, or an
@@ -288,7 +289,7 @@ pub const FORMAT: u32 = 1;
 pub const FORMAT_BEFORE: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"torpor\r\n";
-const HEAD_BYTES: usize = 4096;
+pub(crate) const HEAD_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = size_of::<Entry>();
 const COMMITTED_AT: usize = core::mem::offset_of!(Head, committed);
 

@@ -10,16 +10,19 @@ use std::path::Path;
 use crate::cold::ColdMaps;
 use crate::image::{Foreign, Image, Kind};
 use crate::limits::Limits;
+use crate::mailboxes::Nodes;
 use crate::sends::Sends;
 use crate::slots::Slots;
 use crate::sys::inherited;
 use crate::sys::map::Map;
 
-/// Records, sends under way and the cold store. What else an engine knows is made anew from them.
+/// Records, sends under way, the cold store, mailboxes. What else an engine knows is made anew from
+/// them.
 pub struct Memory {
     pub records: Map,
     pub sends: Map,
     pub cold: ColdMaps,
+    pub mailboxes: Map,
 }
 
 impl Memory {
@@ -33,26 +36,41 @@ impl Memory {
             records: memory("torpor-records", Slots::bytes(limits.slots_max))?,
             sends: memory("torpor-sends", Sends::bytes(limits.sends_in_flight_max))?,
             cold: ColdMaps::new(limits, folder)?,
+            mailboxes: Self::new_mailboxes(limits)?,
         })
     }
 
+    /// Zeros for mailboxes alone, for a keeper that has none yet.
+    ///
+    /// # Errors
+    /// The host has no room.
+    pub fn new_mailboxes(limits: &Limits) -> io::Result<Map> {
+        Map::memory("torpor-mailboxes", Image::map_bytes(Nodes::bytes(limits.mailboxes_max)))
+    }
+
     /// What an ancestor holds for its engines, by the numbers that the descriptors of
-    /// [`Memory::share`] have in this process.
+    /// [`Memory::share`] have in this process, and that of [`Memory::new_mailboxes`] for these
+    /// limits; `None`: of no mailbox is known what happened to it.
     ///
     /// # Errors
     /// The host cannot map it.
-    pub fn inherit(numbers: [RawFd; MEMORY_FDS]) -> io::Result<Self> {
+    pub fn inherit(
+        numbers: [RawFd; MEMORY_FDS],
+        mailboxes: Option<RawFd>,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         let map = |number| inherited(number).and_then(Map::adopt);
         let [records, sends, blocks, shelf, models] = numbers.map(map);
         let cold = ColdMaps { blocks: blocks?, shelf: shelf?, models: models? };
-        Ok(Self { records: records?, sends: sends?, cold })
+        let mailboxes = mailboxes.map_or_else(|| Self::new_mailboxes(limits), map)?;
+        Ok(Self { records: records?, sends: sends?, cold, mailboxes })
     }
 
     /// All of it.
     #[cfg(feature = "planted")]
-    pub fn maps(&mut self) -> [&mut Map; MEMORY_FDS] {
-        let Self { records, sends, cold: ColdMaps { blocks, shelf, models } } = self;
-        [records, sends, blocks, shelf, models]
+    pub fn maps(&mut self) -> [&mut Map; MEMORY_FDS + 1] {
+        let Self { records, sends, cold: ColdMaps { blocks, shelf, models }, mailboxes } = self;
+        [records, sends, blocks, shelf, models, mailboxes]
     }
 
     /// Zeros again. To a simulator new memory for each run is dearer than the run.
@@ -85,7 +103,7 @@ impl Memory {
         Image::check(Kind::Models, &self.cold.models)
     }
 
-    /// Descriptors for whoever holds it for an heir.
+    /// Descriptors of all but mailboxes, for whoever holds it for an heir.
     pub fn share(&self) -> io::Result<[OwnedFd; MEMORY_FDS]> {
         let ColdMaps { blocks, shelf, models } = &self.cold;
         let [records, sends, blocks, shelf, models] =
@@ -94,5 +112,5 @@ impl Memory {
     }
 }
 
-/// Descriptors of an engine's memory.
+/// Descriptors of an engine's memory, beside that of mailboxes.
 pub const MEMORY_FDS: usize = 5;

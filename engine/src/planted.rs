@@ -107,6 +107,16 @@ pub enum Bug {
     RingKept,
     /// An heir lets as many go as if nobody were awake.
     AwakeForgotten,
+    /// An heir does not look at what the dead engine had read of the shared inotify instance.
+    EventsForgotten,
+    /// An heir forgets mailboxes whose sleepers were owed a wake.
+    ChangedForgotten,
+    /// An heir believes a line of mailboxes that is damaged.
+    TornMailboxTrusted,
+    /// Whose mailbox was damaged sleeps on, and nobody wakes him.
+    TornMailboxDeaf,
+    /// An heir keeps the watches that nobody sleeps on.
+    StrayKept,
     /// A new keeper believes that it holds an estate, and does not.
     EstateForgotten,
 }
@@ -114,7 +124,7 @@ pub enum Bug {
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake, and without a keeper: all
     /// but [`Bug::QueueInverted`], [`Bug::ExitForgotten`], [`Bug::AwakeForgotten`],
-    /// [`Bug::EstateForgotten`] and [`Bug::CRASH`].
+    /// [`Bug::EstateForgotten`], [`Bug::CRASH`] and [`Bug::DAMAGE`].
     pub const ALL: [Self; 36] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,
@@ -155,7 +165,7 @@ impl Bug {
     ];
 
     /// Those that show when an engine is killed and another takes over.
-    pub const CRASH: [Self; 11] = [
+    pub const CRASH: [Self; 14] = [
         Self::JournalForgotten,
         Self::SealForgotten,
         Self::LiveSlotFreed,
@@ -167,7 +177,13 @@ impl Bug {
         Self::TalkNotHeld,
         Self::ItemOneshot,
         Self::RingKept,
+        Self::EventsForgotten,
+        Self::ChangedForgotten,
+        Self::StrayKept,
     ];
+
+    /// Those that show when memory is damaged meanwhile, and the world can tell.
+    pub const DAMAGE: [Self; 2] = [Self::TornMailboxTrusted, Self::TornMailboxDeaf];
 }
 
 /// True exactly when this bug is planted on this thread.

@@ -38,8 +38,9 @@ pub struct Adopted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adoption {
     /// Heard under these numbers (-1: none) from now on; the descriptor is closed.
-    /// `changed`: something happened between the worker's last look and now.
-    Shared { wds: [i32; WATCHES_PER_NOTIFY_MAX], changed: bool },
+    /// `polled`: of one of them no kernel tells, and the watcher looks at it. `changed`: something
+    /// happened between the worker's last look and now.
+    Shared { wds: [i32; WATCHES_PER_NOTIFY_MAX], polled: bool, changed: bool },
     /// Could not be adopted (no permission, foreign filesystem, not an inotify instance): the
     /// descriptor has been seated as the slot's notify descriptor and wants to be polled.
     Kept,

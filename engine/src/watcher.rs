@@ -3,7 +3,8 @@
 //! It is a process of its own ([`serve`]), since it may open by handle what nobody else here may,
 //! and the engine has a thread that writes to it ([`Post`]). A slow watcher means that hibernations
 //! take longer, a failing adoption that the notify descriptor is kept, a dead watcher that the next
-//! one is asked: watches and marks lie in instances that the engine reads, and end with those.
+//! one is asked: watches and marks lie in instances that the engine reads, and end with those. The
+//! shared inotify instance outlives the engine, too.
 
 mod adopter;
 mod closer;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 pub use desk::serve;
 pub use marks::Marks;
-pub use post::{Connections, Post};
+pub use post::{Connections, Post, instance};
 
 /// How mailboxes are heard.
 #[derive(Clone, Default)]

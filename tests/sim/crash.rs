@@ -1,7 +1,8 @@
 //! The engine is killed and an heir takes over; at times the heir is killed too.
 //!
 //! What is lost is what a process has: descriptors, requests, threads and their channels. What
-//! stays is what the keeper has: memory, the vault, the completion queues, the listening socket.
+//! stays is what the keeper has: memory, the vault, the completion queues, the inotify instance,
+//! the listening socket. The dead engine's watcher may do some of its orders still.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -15,7 +16,6 @@ use torpor_engine::ring::Span;
 use crate::counting;
 use crate::faults::Fault;
 use crate::net::{Net, Owner};
-use crate::watcher::SimWatcher;
 use crate::world::{SimDesk, World};
 
 impl World {
@@ -41,24 +41,23 @@ impl World {
         self.net.borrow().say(|| "KILLED".to_string());
         let Driver { core, ring, handoff, watcher, .. } = self.driver.take().expect("an engine");
         self.remember_visits(&core);
-        drop(watcher);
+        let watcher = watcher.heir();
+        let mailboxes_max = core.limits().mailboxes_max;
         let mut memory = core.into_memory();
         let (ring, handoff) = (ring.heir(), handoff.heir());
         {
             let net = &mut *self.net.borrow_mut();
-            // The watches died with the instance; orders that were not heard were never given.
-            net.shared.clear();
-            net.mailboxes.iter_mut().for_each(|mailbox| mailbox.wds = None);
+            // Orders that were not heard were never given.
             net.clients.iter_mut().for_each(|client| client.dismissed = None);
-            damage(net, &mut memory);
+            damage(net, &mut memory, mailboxes_max);
         }
         let core = Core::revive(self.knobs(), 1 + u64::from(self.ticks), memory, now);
         let core = core.expect("memory of ours");
         let inherited = ring.inherited(core.ledger());
         let number = ring.number();
         let net = self.net.clone();
-        let desk = SimDesk { net: net.clone(), counters: Counters::default(), stopped: false };
-        let driver = Driver::join(core, ring, handoff, SimWatcher::new(net), desk);
+        let desk = SimDesk { net, counters: Counters::default(), stopped: false };
+        let driver = Driver::join(core, ring, handoff, watcher, desk);
         self.driver = Some(driver);
         let again = self.kills(Fault::CrashAgain, 200, |world| {
             let driver = world.driver_mut();
@@ -77,20 +76,22 @@ impl World {
     }
 }
 
-/// A bit flips while no engine runs: in a record, or in the words of somebody.
-fn damage(net: &mut Net, memory: &mut Memory) {
+/// A bit flips while no engine runs: in a record, in the words of somebody, or in a mailbox, which
+/// costs nobody anything.
+fn damage(net: &mut Net, memory: &mut Memory, mailboxes_max: u32) {
     if !net.strikes(Fault::Damage, 100) {
         return;
     }
     let ours = net.clients.iter().filter(|client| client.owner == Owner::Engine).count() as u64;
-    let (map, bytes) = match net.random.below(3) {
-        0 => (&mut memory.records, 64 * (ours + 1)),
-        1 => (&mut memory.cold.blocks, 128 * (ours + 1)),
-        _ => (&mut memory.cold.shelf, 4096),
+    let (map, bytes, costs) = match net.random.below(4) {
+        0 => (&mut memory.records, 64 * (ours + 1), true),
+        1 => (&mut memory.cold.blocks, 128 * (ours + 1), true),
+        2 => (&mut memory.cold.shelf, 4096, true),
+        _ => (&mut memory.mailboxes, 64 * u64::from(mailboxes_max).div_ceil(3), false),
     };
     let bit = net.random.below(8 * bytes);
     map[DATA_AT + bit as usize / 8] ^= 1 << (bit % 8);
-    net.damages += 1;
+    net.damages += u32::from(costs);
 }
 
 /// A turn has about so many.

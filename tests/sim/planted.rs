@@ -14,7 +14,7 @@ pub fn by_name(name: &str) -> Option<Bug> {
 
 /// All that can show in this world.
 pub fn bugs() -> Vec<Bug> {
-    Bug::ALL.into_iter().chain(Bug::CRASH).collect()
+    Bug::ALL.into_iter().chain(Bug::CRASH).chain(Bug::DAMAGE).collect()
 }
 
 /// Plants one after the other and counts those that are found.

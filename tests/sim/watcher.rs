@@ -13,11 +13,37 @@ pub struct SimWatcher {
     net: Shared,
     orders: VecDeque<(u64, WatchOrder, Option<SimFd>)>,
     replies: VecDeque<(u64, Adopted, Option<SimFd>)>,
+    /// What the watcher of a dead engine has still to do, and does while this one is at work.
+    left: VecDeque<(u64, Left)>,
+}
+
+/// What an order does to the shared instance.
+enum Left {
+    Watch { mailbox: usize },
+    Release { wd: i32 },
 }
 
 impl SimWatcher {
     pub fn new(net: Shared) -> Self {
-        Self { net, orders: VecDeque::new(), replies: VecDeque::new() }
+        Self { net, orders: VecDeque::new(), replies: VecDeque::new(), left: VecDeque::new() }
+    }
+
+    /// Its engine was killed: nobody hears its replies, and what it has read of its orders it does.
+    pub fn heir(self) -> Self {
+        let mut heir = Self::new(self.net.clone());
+        heir.left = self.left;
+        let read = self.net.borrow_mut().random.below(self.orders.len() as u64 + 1) as usize;
+        for (at, order, notify) in self.orders.into_iter().take(read) {
+            let left = match (order, notify.map(|notify| notify.thing)) {
+                (WatchOrder::Release { wd }, _) => Left::Release { wd },
+                (WatchOrder::Adopt { .. }, Some(Thing::Notify(notify))) => {
+                    Left::Watch { mailbox: self.net.borrow().notifies[notify].mailbox }
+                }
+                _ => continue,
+            };
+            heir.left.push_back((at, left));
+        }
+        heir
     }
 
     /// Descriptors in its hands.
@@ -29,6 +55,14 @@ impl SimWatcher {
     /// Works orders off in their order, each when its time has come.
     pub fn tick(&mut self) {
         let mut net = self.net.borrow_mut();
+        let now_ms = net.now.mono_ms;
+        // Nobody waits for these.
+        while let Some((_, left)) = self.left.pop_front_if(|(at, _)| *at <= now_ms) {
+            match left {
+                Left::Watch { mailbox } => drop(watch(&mut net, mailbox)),
+                Left::Release { wd } => release(&mut net, wd),
+            }
+        }
         while let Some((at, _, _)) = self.orders.front()
             && *at <= net.now.mono_ms
         {
@@ -61,20 +95,24 @@ fn adopt(net: &mut Net, notify: SimFd, since_us: u64) -> (Adoption, Option<SimFd
         return (Adoption::Kept, Some(notify));
     }
     let mailbox = net.notifies[at].mailbox;
-    let next_wd = net.next_wd;
-    let entry = &mut net.mailboxes[mailbox];
-    let wds = *entry.wds.get_or_insert([next_wd, next_wd + 1]);
+    let wds = watch(net, mailbox);
     // The watches are on before this last look, so that nothing falls between.
-    let late = entry.changed_us >= since_us;
+    let late = net.mailboxes[mailbox].changed_us >= since_us;
     let changed = net.notifies[at].readable || late;
+    (Adoption::Shared { wds: [wds[0], wds[1], -1, -1], polled: false, changed }, None)
+}
+
+fn watch(net: &mut Net, mailbox: usize) -> [i32; 2] {
+    let next_wd = net.next_wd;
+    let wds = *net.mailboxes[mailbox].wds.get_or_insert([next_wd, next_wd + 1]);
     net.next_wd = next_wd.max(wds[1] + 1);
-    (Adoption::Shared { wds: [wds[0], wds[1], -1, -1], changed }, None)
+    wds
 }
 
 fn release(net: &mut Net, wd: i32) {
     assert!(wd < net.next_wd, "released a watch that never was");
-    // Both watches of a mailbox are released together; the first one counts.
-    let with_it = |entry: &&mut Mailbox| entry.wds.is_some_and(|wds| wds[0] == wd);
+    // Both watches of a mailbox are released together.
+    let with_it = |entry: &&mut Mailbox| entry.wds.is_some_and(|wds| wds.contains(&wd));
     if let Some(mailbox) = net.mailboxes.iter_mut().find(with_it) {
         let wds = mailbox.wds.take().expect("found by them");
         net.shared.extend(wds.map(|wd| (wd, 0x8000)));

@@ -242,8 +242,21 @@ impl World {
         assert!(known <= owned as u64 && owned as u64 <= known + counters.conns);
     }
 
+    /// Mailboxes that nobody sleeps on change: an engine hears of watches that it knows nothing of.
+    fn stir_strays(&mut self) -> Vec<usize> {
+        let net = &mut *self.net.borrow_mut();
+        let mut all: Vec<usize> = (0..net.mailboxes.len()).collect();
+        let sleepers = net.clients.iter().filter(|client| client.owner == Owner::Engine);
+        let slept_on: Vec<Option<usize>> = sleepers.map(|client| client.mailbox).collect();
+        all.retain(|mailbox| !slept_on.contains(&Some(*mailbox)));
+        all.iter().for_each(|mailbox| net.change(*mailbox));
+        all
+    }
+
     /// SIGTERM: BYE to all, nothing left.
     fn stop(&mut self) {
+        let stirred = self.stir_strays();
+        (0..20).for_each(|_| self.tick());
         {
             let net = &mut *self.net.borrow_mut();
             net.stopping = true;
@@ -256,6 +269,10 @@ impl World {
             }
         }
         assert!(self.driver().desk.stopped, "the engine does not end");
+        self.net.borrow_mut().now.mono_ms += 10_000;
+        self.driver_mut().watcher.tick();
+        let is_watched = |mailbox: &usize| self.net.borrow().mailboxes[*mailbox].wds.is_some();
+        assert!(!stirred.iter().any(is_watched), "a watch of nobody is kept");
         let counters = &self.driver().desk.counters;
         assert_eq!(counters.cold_blocks_used, 0, "words of nobody are kept");
         assert_eq!(counters.mailboxes, 0, "a mailbox of nobody is watched");

@@ -40,6 +40,8 @@ pub struct SharedWatch {
     pub queue: VecDeque<(i32, u32)>,
     last_wd: i32,
     next_ms: u64,
+    /// An engine was killed, and what it or its watcher left here has not stirred since.
+    is_orphaned: bool,
 }
 
 impl World {
@@ -150,12 +152,30 @@ impl World {
         }
     }
 
+    /// Something happens under every watch, at a time when nobody sleeps.
+    pub fn stir_strays(&mut self) {
+        let watches = self.boxes.iter().flat_map(|mailbox| mailbox.watches).flatten();
+        self.shared.queue.extend(watches.map(|wd| (wd, 0x100)));
+        self.shared.is_orphaned = false;
+        self.kernel.stir_watch();
+    }
+
+    /// An engine has died: nobody knows what it was about to let go of.
+    pub fn orphan_watches(&mut self) {
+        self.shared.is_orphaned = true;
+    }
+
+    /// True when there may be watches that nobody has heard of.
+    pub fn has_strays(&self) -> bool {
+        self.shared.is_orphaned && self.watches() > 0
+    }
+
     /// Watches that somebody still holds.
     pub fn watches(&self) -> usize {
         self.boxes.iter().flat_map(|mailbox| mailbox.watches).flatten().count()
     }
 
-    /// The shared instance has died with its engine; the next one counts from 1 again.
+    /// The shared instance has died with all who held it; the next one counts from 1 again.
     pub fn forget_watches(&mut self) {
         self.shared.queue.clear();
         self.shared.last_wd = 0;
@@ -232,7 +252,7 @@ impl SimWatcher {
         };
         let Some(File::Notify(notify)) = self.jobs[at].fd.as_ref().map(SimFd::file) else {
             let Job { wds, changed, .. } = self.jobs.swap_remove(at);
-            let outcome = Adoption::Shared { wds: wds.expect("adopted"), changed };
+            let outcome = Adoption::Shared { wds: wds.expect("adopted"), polled: false, changed };
             return Some((Adopted { slot, generation, outcome }, None));
         };
         let mut world = self.world.borrow_mut();

@@ -1,8 +1,9 @@
 //! What a keeper holds for one engine, so that the engine's clients outlive it.
 //!
-//! The memory (records, sends under way, cold store), the vault with the clients' sockets, the
-//! epoll set of the sleepers, the maps of dense sleep, and the ring of the engine that runs, with
-//! the bytes that it receives. A keeper looks into none of it.
+//! The memory (records, sends under way, cold store, mailboxes), the vault with the clients'
+//! sockets, the epoll set of the sleepers, the maps of dense sleep, the inotify instance with the
+//! watches of the mailboxes, and the ring of the engine that runs, with the bytes that it receives.
+//! A keeper looks into none of it.
 //!
 //! Rings do not travel over a socket, so all of it is passed on over exec: every descriptor gets a
 //! number in the new process, and an [`Inventory`] says which. They keep these numbers as long as
@@ -28,6 +29,7 @@ use torpor_engine::sys::inherited;
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::main_ring::MainRing;
 use torpor_engine::sys::vault::Vault;
+use torpor_engine::watcher;
 
 use crate::config::{Config, Sleep};
 use crate::luggage::Luggage;
@@ -65,7 +67,9 @@ impl Note {
     pub fn check(&self) -> io::Result<()> {
         let limits = self.contents.limits();
         limits.check().map_err(|error| io::Error::other(format!("limits: {error}")))?;
-        Memory::inherit(self.contents.memory)?.check().map_err(io::Error::other)?;
+        let mailboxes = self.contents.watches.map(|[mailboxes, _]| mailboxes);
+        let memory = Memory::inherit(self.contents.memory, mailboxes, &limits)?;
+        memory.check().map_err(io::Error::other)?;
         let (rings, expected) = (self.contents.vault.len(), Vault::tables(&limits));
         if rings != expected {
             let text = format!("its vault has {rings} rings, and this program needs {expected}");
@@ -107,6 +111,7 @@ impl Estate {
             item: lasting.items.number(),
             dense: dense.as_ref().map(Dense::descriptors),
             links: dense.iter().flat_map(Dense::links).collect(),
+            watches: None,
             main: Ring { number: 0, descriptors: lasting.main.descriptors() },
             formers: Vec::new(),
         };
@@ -131,10 +136,14 @@ impl Estate {
     /// Passes it on to a process that is about to be started. Whoever had it before is dead.
     ///
     /// # Errors
-    /// The host has no room for another ring, or no descriptors.
+    /// The host has no room for another ring, no inotify instance, or no descriptors.
     pub fn pass(&mut self, outfit: &mut Outfit) -> io::Result<Inventory> {
         if self.is_passed {
             self.succeed()?;
+        }
+        if self.contents.watches.is_none() {
+            let mailboxes = Memory::new_mailboxes(&self.limits())?.share()?;
+            self.contents.watches = Some([mailboxes, watcher::instance()?]);
         }
         self.is_passed = true;
         self.contents.map(|descriptor| outfit.put(descriptor.as_fd()))

@@ -132,6 +132,7 @@ mod tests {
             item: 200,
             dense: None,
             links: Vec::new(),
+            watches: Some([215, 216]),
             main: ring,
             formers: Vec::new(),
         };

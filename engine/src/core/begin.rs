@@ -47,7 +47,9 @@ impl Core {
         limits.check().expect("the caller checks the limits");
         let slots = Slots::new(limits, memory.records);
         let sends = Sends::new(limits.sends_in_flight_max, memory.sends);
-        let mut core = Self::over(limits, knobs, seed, slots, sends, Cold::over(memory.cold));
+        let mailboxes = Mailboxes::new(limits.mailboxes_max, memory.mailboxes);
+        let cold = Cold::over(memory.cold);
+        let mut core = Self::over(limits, knobs, seed, (slots, sends, cold, mailboxes));
         core.commit(0);
         assert_eq!(core.slots.used(), 0, "new memory has nobody in it");
         core
@@ -58,7 +60,8 @@ impl Core {
         assert!(self.sends.len() <= self.slots.used(), "one send at a time");
         assert!(self.in_flight <= self.limits.handoffs_in_flight_max);
         let (records, sends) = (self.slots.into_map(), self.sends.into_map());
-        Memory { records, sends, cold: self.cold.into_maps() }
+        let (cold, mailboxes) = (self.cold.into_maps(), self.mailboxes.into_map());
+        Memory { records, sends, cold, mailboxes }
     }
 
     /// A core that knows of nobody but whom its memory holds.
@@ -66,9 +69,7 @@ impl Core {
         limits: &Limits,
         knobs: Knobs,
         seed: u64,
-        slots: Slots,
-        sends: Sends,
-        cold: Cold,
+        (slots, sends, cold, mailboxes): (Slots, Sends, Cold, Mailboxes),
     ) -> Self {
         knobs.check().expect("the caller checks the knobs");
         assert_eq!(slots.capacity(), limits.slots_max, "memory of other limits");
@@ -82,7 +83,7 @@ impl Core {
             slots,
             cold,
             wheel: Wheel::new(),
-            mailboxes: Mailboxes::new(limits.mailboxes_max),
+            mailboxes,
             orphans: Orphans::new(),
             conns: Slab::with_capacity(limits.conns_max as usize),
             sends,
@@ -100,6 +101,7 @@ impl Core {
             stop: None,
             busy: false,
             reviving: None,
+            stray: None,
             line: Vec::with_capacity(room),
             input: Vec::with_capacity(INPUT_BYTES_MAX),
             text: Vec::with_capacity(room),
@@ -119,10 +121,12 @@ impl Core {
                 .set_ledger(Ledger { applied: ledger.applied.wrapping_add(applied), ..ledger });
         }
         self.sends.seal();
+        self.mailboxes.seal();
         let epoch = self.slots.commit();
         assert_eq!(epoch, self.slots.committed() + 1);
         self.sends.begin(epoch);
         self.cold.begin(epoch);
+        self.mailboxes.begin(epoch);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happens to mailboxes, and who is owed a wake for it.
 
+use inotify::EventMask;
 use torpor_handoff::queue::Class;
 
 use super::Core;
@@ -13,7 +14,7 @@ use crate::record::{Flag, NIL};
 use crate::ring::{Completion, Op};
 use crate::state::{Event, State};
 use crate::token::{Kind, Token};
-use crate::watch::{self, INOTIFY, MARKS, MARKS_LOST, WatchEvent, WatchOrder};
+use crate::watch::{self, INOTIFY, MARKS, MARKS_LOST, WatchEvent, WatchOrder, is_marked};
 
 /// When something was last told of each number, whether or not anybody sleeps on it: an event may
 /// reach us before the watcher's reply says whom it is for.
@@ -73,8 +74,8 @@ impl Core {
             self.all_changed(source);
         }
         match source {
-            Source::Inotify => watch::events(bytes).for_each(|event| self.watch_event(event)),
-            Source::Marks => marks::events(bytes).for_each(|event| self.watch_event(event)),
+            Source::Inotify => watch::events(bytes).for_each(|event| self.watch_event(event, out)),
+            Source::Marks => marks::events(bytes).for_each(|event| self.watch_event(event, out)),
         }
         if !done.more && !planted(Bug::WatchReadForgotten) {
             out.ring(Op::ReadWatch { token: done.token });
@@ -89,7 +90,7 @@ impl Core {
     }
 
     /// One event, of whichever source.
-    pub(super) fn watch_event(&mut self, event: WatchEvent) {
+    pub(super) fn watch_event(&mut self, event: WatchEvent, out: &mut Actions) {
         assert!(self.mailboxes.count() <= self.limits.mailboxes_max as usize);
         assert!(event.wd >= 0 || event.is_overflow());
         self.counters.watch_events += 1;
@@ -102,8 +103,28 @@ impl Core {
             self.all_changed(if is_marks { Source::Marks } else { Source::Inotify });
         } else {
             // A known watch may be one that somebody is just adopting as well: remember it for him.
-            self.mailboxes.stir(event.wd, self.now.mono_ms, self.debounce());
+            let is_known = self.mailboxes.stir(event.wd, self.now.mono_ms, self.debounce());
             self.orphans.remember(event.wd, self.now.mono_ms);
+            if !is_known {
+                self.let_go_of_stray(event, out);
+            }
+        }
+    }
+
+    /// What an engine before us was about to let go of, or had its watcher adopt for whom we do not
+    /// know, is let go when it is first heard of. It may be what our own watcher is just adopting:
+    /// he has changed then, and hears that the watch has gone, as he would of any release.
+    fn let_go_of_stray(&mut self, event: WatchEvent, out: &mut Actions) {
+        assert!(event.wd >= 0);
+        assert!(!self.mailboxes.knows(event.wd));
+        let is_gone = event.mask & EventMask::IGNORED.bits() != 0;
+        // What an heir orders before it takes over is never done.
+        let is_one = !is_gone && !is_marked(event.wd) && self.reviving.is_none();
+        let Some(last) = self.stray.filter(|_| is_one) else { return };
+        // Of a burst of events the first will do.
+        if last != event.wd && !planted(Bug::StrayKept) {
+            self.stray = Some(event.wd);
+            out.push(Action::Watch(WatchOrder::Release { wd: event.wd }));
         }
     }
 
@@ -117,7 +138,7 @@ impl Core {
     pub(super) fn watch_shared(
         &mut self,
         slot: u32,
-        wds: &[i32],
+        (wds, polled): (&[i32], bool),
         mut changed: bool,
         since_ms: u64,
         out: &mut Actions,
@@ -128,7 +149,7 @@ impl Core {
         let end = wds.iter().position(|wd| *wd < 0).unwrap_or(wds.len());
         let wds = &wds[..end];
         changed |= self.orphans.know(wds, since_ms, self.now.mono_ms);
-        if wds.is_empty() || !self.mailboxes.join(&mut self.slots, slot, wds) {
+        if wds.is_empty() || !self.mailboxes.join(&mut self.slots, slot, wds, polled) {
             // Nowhere to sleep: better one wake too many than one too few.
             changed = true;
             self.let_go(wds, out);

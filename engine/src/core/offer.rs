@@ -154,9 +154,9 @@ impl Core {
         assert_eq!(self.conns[conn].stage, Stage::Adopting);
         assert_eq!(self.state(slot), State::Offered);
         match adopted.outcome {
-            Adoption::Shared { wds, changed } => {
+            Adoption::Shared { wds, polled, changed } => {
                 let since_ms = self.conns[conn].since_ms;
-                self.watch_shared(slot, &wds, changed, since_ms, out);
+                self.watch_shared(slot, (&wds, polled), changed, since_ms, out);
             }
             Adoption::Kept => self.slots[slot].set(Flag::Kept),
         }

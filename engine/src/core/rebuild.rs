@@ -15,6 +15,7 @@ use crate::awake::Awake;
 use crate::cold::Cold;
 use crate::image::Foreign;
 use crate::limits::Knobs;
+use crate::mailboxes::Mailboxes;
 use crate::memory::Memory;
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
@@ -41,7 +42,10 @@ impl Core {
         let sends = Sends::revive(limits.sends_in_flight_max, memory.sends, committed, |slot| {
             slot < slots.end() && slots[slot].has(Flag::Send) && sending.insert(slot)
         })?;
-        let mut core = Self::over(&limits, knobs, seed, slots, sends, cold);
+        let (max, owner) = (limits.mailboxes_max, slots.ledger().ring);
+        let mailboxes = Mailboxes::revive(max, memory.mailboxes, committed, owner)?;
+        let mut core = Self::over(&limits, knobs, seed, (slots, sends, cold, mailboxes));
+        core.stray = Some(-1);
         assert!(now.mono_ms > 0, "the machine has been running since before us");
         core.now = now;
         if !planted(Bug::AwakeForgotten) {
@@ -54,6 +58,7 @@ impl Core {
         for slot in 0..core.slots.end() {
             core.rebuild(slot, &sending);
         }
+        core.mailboxes.settle();
         core.reconnect();
         assert_eq!(core.counts.iter().sum::<u32>(), core.slots.used(), "each is somewhere");
         core.stalled_sends = core.sends.iter().filter(|(_, send)| send.is_slow()).count() as u32;
@@ -112,9 +117,9 @@ impl Core {
         if state == State::Free {
             return;
         }
-        if record.mailbox != NIL {
-            // Its watch died with the engine that read it.
-            (record.mailbox, record.mailbox_next, record.mailbox_prev) = (NIL, NIL, NIL);
+        let knows_mailbox = record.mailbox == NIL || self.mailboxes.rejoin(&mut self.slots, slot);
+        let record = &mut self.slots[slot];
+        if !knows_mailbox && !planted(Bug::TornMailboxDeaf) {
             record.set(Flag::Changed);
         }
         self.stages.dozing += u32::from(record.has(Flag::Recv));

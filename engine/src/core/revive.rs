@@ -13,7 +13,8 @@
 //! * free: whoever sits in its place is closed
 //! * offered: its worker keeps it, unless the last `+` has completed; then it is given
 //! * given: its worker's end is awaited on the connection that the vault holds
-//! * asleep: armed again; a watch that nobody reads any more counts as a change
+//! * asleep: armed again; its watch is where it was, and what cannot be answered for counts as a
+//!   change (`mailboxes/revive.rs`)
 //! * queued, joining: queued since when it was
 //! * handed: goes to the handoff thread once more, which finds out by the conversation in its
 //!   place whether the last engine gave the client away, and what became of that
@@ -34,6 +35,7 @@ use crate::ring::{Completion, Op};
 use crate::slots::Ledger;
 use crate::state::{Event, State};
 use crate::token::Kind;
+use crate::watch::INOTIFY;
 use crate::wheel::TICK_MS;
 
 /// How far the heir is.
@@ -78,6 +80,7 @@ impl Core {
         assert!(self.reviving.is_some() || self.slots.used() == 0, "nothing is resumed yet");
         assert_ne!(ring, self.slots.ledger().ring, "each engine has a ring of its own");
         if !planted(Bug::RingKept) {
+            self.mailboxes.set_owner(ring);
             self.slots.set_ledger(Ledger { ring, applied: 0, ..self.slots.ledger() });
         }
         self.commit(0);
@@ -111,6 +114,8 @@ impl Core {
         if !is_over {
             self.reviving = Some(reviving);
         }
+        // What the last engine had still to do about mailboxes waits for nothing.
+        self.busy |= self.mailboxes.has_changed();
         self.gauge();
         self.commit(0);
         !is_over || !out.list.is_empty()
@@ -130,6 +135,11 @@ impl Core {
             Kind::ClientSend => {
                 let send = self.sends.get(index).filter(|send| !send.is_stalled());
                 send.is_some_and(|send| self.slots.is_current(send.slot(), generation))
+            }
+            // A read that was cancelled had taken nothing.
+            Kind::Watch => {
+                let is_ours = index == INOTIFY && !planted(Bug::EventsForgotten);
+                is_ours && done.result != -libc::ECANCELED
             }
             Kind::ConnSend => conn().is_some_and(|conn| conn.sending.is_some()),
             Kind::ConnRecv => done.result >= 0 && conn().is_some_and(|conn| conn.recv),
@@ -234,6 +244,7 @@ impl Core {
             out.ring(Op::ReleaseConn { conn: conn as u32 });
         }
         self.turn(slot, Event::Withdraw);
+        self.unwatch(slot, out);
         out.ring(Op::ReleaseClient { slot });
         self.release(slot);
     }

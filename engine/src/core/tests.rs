@@ -164,7 +164,7 @@ impl Bench {
             let [WatchOrder::Adopt { slot, generation, .. }] = orders[..] else {
                 panic!("an adoption is ordered: {orders:?}");
             };
-            let outcome = Adoption::Shared { wds, changed: false };
+            let outcome = Adoption::Shared { wds, polled: false, changed: false };
             self.inbox.adopted.push(Adopted { slot, generation, outcome });
             self.step();
             self.complete(send, 2, false);

@@ -4,7 +4,8 @@
 //! meanwhile: then another window follows, as often as the longest delay allows. All windows are of
 //! one length, so whichever was opened first ends first, and a list will do.
 
-use super::{FREE, FURTHER, Mailboxes, Node, UNCHANGED, Wds};
+use super::nodes::{Node, Nodes};
+use super::{FREE, FURTHER, Mailboxes, UNCHANGED, Wds, is_quiet};
 use crate::planted::{Bug, planted};
 use crate::record::NIL;
 use crate::watch::is_marked;
@@ -14,9 +15,9 @@ impl Mailboxes {
     /// where there are none. `false` when nobody sleeps on it.
     pub fn stir(&mut self, wd: i32, now_ms: u64, debounce: Debounce) -> bool {
         let Some(mailbox) = self.owner(wd) else { return false };
-        match self.nodes[mailbox as usize].next {
-            UNCHANGED if debounce.window_ms == 0 => self.mark(mailbox),
-            UNCHANGED => {
+        match self.nodes[mailbox].next {
+            next if is_quiet(next) && debounce.window_ms == 0 => self.mark(mailbox),
+            next if is_quiet(next) => {
                 self.windows[mailbox as usize] = Window::opened(now_ms, 0).words();
                 self.stirred.push(&mut self.nodes, mailbox);
             }
@@ -51,8 +52,8 @@ impl Mailboxes {
 
     /// Events of this source were lost: every mailbox that it watches counts as changed.
     pub fn mark_all_changed(&mut self, source: Source) {
-        for node in 0..self.nodes.len() as u32 {
-            let Node { wds, first, next, .. } = self.nodes[node as usize];
+        for node in 0..self.nodes.end() {
+            let Node { wds, first, next, .. } = self.nodes[node];
             let is_its = |wd: i32| wd >= 0 && is_marked(wd) == (source == Source::Marks);
             match next {
                 _ if !wds.into_iter().any(is_its) => {}
@@ -70,7 +71,7 @@ impl Mailboxes {
         if mailbox == NIL {
             return None;
         }
-        let first = self.nodes[mailbox as usize].first;
+        let first = self.nodes[mailbox].first;
         if first != NIL {
             return Some(Changed::Sleeper(first));
         }
@@ -85,8 +86,8 @@ impl Mailboxes {
     }
 
     /// Its sleepers are owed a wake, unless they are already, or will be.
-    fn mark(&mut self, mailbox: u32) {
-        if self.nodes[mailbox as usize].next == UNCHANGED {
+    pub(super) fn mark(&mut self, mailbox: u32) {
+        if is_quiet(self.nodes[mailbox].next) {
             self.changed.push(&mut self.nodes, mailbox);
         }
     }
@@ -139,22 +140,21 @@ pub(super) struct List {
 impl List {
     pub(super) const EMPTY: Self = Self { first: NIL, last: NIL };
 
-    fn push(&mut self, nodes: &mut [Node], mailbox: u32) {
-        let entry = &mut nodes[mailbox as usize];
-        assert_eq!(entry.next, UNCHANGED, "in one list at most");
-        entry.next = NIL;
+    fn push(&mut self, nodes: &mut Nodes, mailbox: u32) {
+        assert!(is_quiet(nodes[mailbox].next), "in one list at most");
+        nodes[mailbox].next = NIL;
         match self.last {
             NIL => self.first = mailbox,
-            last => nodes[last as usize].next = mailbox,
+            last => nodes[last].next = mailbox,
         }
         self.last = mailbox;
     }
 
     /// Takes the first one out.
-    fn pop(&mut self, nodes: &mut [Node]) -> u32 {
+    fn pop(&mut self, nodes: &mut Nodes) -> u32 {
         let mailbox = self.first;
         assert_ne!(mailbox, NIL, "nobody is in it");
-        self.first = core::mem::replace(&mut nodes[mailbox as usize].next, UNCHANGED);
+        self.first = core::mem::replace(&mut nodes[mailbox].next, UNCHANGED);
         if self.first == NIL {
             self.last = NIL;
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::image::Image;
 
 fn sleepers(count: u32) -> (Slots, Vec<u32>) {
     let mut slots = Slots::for_test(count);
@@ -6,17 +7,22 @@ fn sleepers(count: u32) -> (Slots, Vec<u32>) {
     (slots, all)
 }
 
+pub(super) fn mailboxes(max: u32) -> Mailboxes {
+    let map = Map::memory("test", Image::map_bytes(Nodes::bytes(max))).expect("memory");
+    Mailboxes::new(max, map)
+}
+
 /// The watches that are none are left out.
-fn wds(all: Wds) -> Vec<i32> {
+pub(super) fn wds(all: Wds) -> Vec<i32> {
     all.into_iter().filter(|wd| *wd >= 0).collect()
 }
 
 #[test]
 fn one_entry_for_all_who_sleep_on_a_mailbox() {
     let (mut slots, all) = sleepers(3);
-    let mut mailboxes = Mailboxes::new(4);
+    let mut mailboxes = mailboxes(4);
     for slot in &all {
-        assert!(mailboxes.join(&mut slots, *slot, &[1, 2]));
+        assert!(mailboxes.join(&mut slots, *slot, &[1, 2], false));
     }
     assert_eq!(mailboxes.count(), 1);
     assert_eq!(mailboxes.leave(&mut slots, all[1]), NO_WDS);
@@ -29,9 +35,9 @@ fn one_entry_for_all_who_sleep_on_a_mailbox() {
 #[test]
 fn a_change_wakes_each_sleeper_once_and_then_releases() {
     let (mut slots, all) = sleepers(2);
-    let mut mailboxes = Mailboxes::new(4);
+    let mut mailboxes = mailboxes(4);
     for slot in &all {
-        assert!(mailboxes.join(&mut slots, *slot, &[5]));
+        assert!(mailboxes.join(&mut slots, *slot, &[5], false));
     }
     assert!(mailboxes.stir(5, 1, Debounce::NONE) && mailboxes.stir(5, 1, Debounce::NONE));
     assert!(!mailboxes.stir(6, 1, Debounce::NONE));
@@ -53,12 +59,12 @@ fn a_change_wakes_each_sleeper_once_and_then_releases() {
 #[test]
 fn an_overflow_marks_everybody_and_watches_never_belong_to_two() {
     let (mut slots, all) = sleepers(4);
-    let mut mailboxes = Mailboxes::new(2);
-    assert!(mailboxes.join(&mut slots, all[0], &[1]));
-    assert!(mailboxes.join(&mut slots, all[1], &[2]));
-    assert!(!mailboxes.join(&mut slots, all[2], &[1, 2]), "of two mailboxes");
-    assert!(!mailboxes.join(&mut slots, all[2], &[3]), "no room");
-    assert!(mailboxes.join(&mut slots, all[2], &[1, 3]), "grows");
+    let mut mailboxes = mailboxes(2);
+    assert!(mailboxes.join(&mut slots, all[0], &[1], false));
+    assert!(mailboxes.join(&mut slots, all[1], &[2], false));
+    assert!(!mailboxes.join(&mut slots, all[2], &[1, 2], false), "of two mailboxes");
+    assert!(!mailboxes.join(&mut slots, all[2], &[3], false), "no room");
+    assert!(mailboxes.join(&mut slots, all[2], &[1, 3], false), "grows");
     mailboxes.mark_all_changed(Source::Inotify);
     let mut woken = 0;
     while let Some(changed) = mailboxes.next_changed() {
@@ -73,13 +79,13 @@ fn an_overflow_marks_everybody_and_watches_never_belong_to_two() {
 #[test]
 fn a_mailbox_gathers_eight_watches_and_gives_all_back() {
     let (mut slots, all) = sleepers(5);
-    let mut mailboxes = Mailboxes::new(4);
+    let mut mailboxes = mailboxes(4);
     for (slot, wds) in all.iter().zip([[1, 2, 3], [3, 4, 5], [5, 6, 7], [7, 8, 1]]) {
-        assert!(mailboxes.join(&mut slots, *slot, &wds));
+        assert!(mailboxes.join(&mut slots, *slot, &wds, false));
     }
     assert_eq!(mailboxes.count(), 1);
-    assert!(!mailboxes.join(&mut slots, all[4], &[8, 9]), "one too many");
-    assert!(!mailboxes.join(&mut slots, all[4], &[9]), "all four nodes are used");
+    assert!(!mailboxes.join(&mut slots, all[4], &[8, 9], false), "one too many");
+    assert!(!mailboxes.join(&mut slots, all[4], &[9], false), "all four nodes are used");
     assert!((1..=8).all(|wd| mailboxes.knows(wd)) && !mailboxes.knows(9));
     mailboxes.mark_all_changed(Source::Inotify);
     assert!(mailboxes.stir(8, 1, Debounce::NONE), "of the same mailbox");
@@ -91,7 +97,7 @@ fn a_mailbox_gathers_eight_watches_and_gives_all_back() {
     assert_eq!(wds(all_wds), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!((mailboxes.next_changed(), mailboxes.by_watch.len()), (None, 0));
     for (slot, wd) in all.iter().zip(11..15) {
-        assert!(mailboxes.join(&mut slots, *slot, &[wd]), "every node is free again");
+        assert!(mailboxes.join(&mut slots, *slot, &[wd], false), "every node is free again");
     }
 }
 
@@ -100,8 +106,8 @@ const DEBOUNCE: Debounce = Debounce { window_ms: 100, delay_ms_max: 350 };
 /// One sleeper, whose mailbox changes at these times; when it is owed a wake.
 fn wake_of(changes: &[u64]) -> u64 {
     let (mut slots, all) = sleepers(1);
-    let mut mailboxes = Mailboxes::new(1);
-    assert!(mailboxes.join(&mut slots, all[0], &[1]));
+    let mut mailboxes = mailboxes(1);
+    assert!(mailboxes.join(&mut slots, all[0], &[1], false));
     for now_ms in 0.. {
         if changes.contains(&now_ms) {
             assert!(mailboxes.stir(1, now_ms, DEBOUNCE));
@@ -132,9 +138,9 @@ fn a_burst_wakes_once_it_is_over_and_never_too_late() {
 #[test]
 fn windows_end_in_the_order_in_which_they_were_opened() {
     let (mut slots, all) = sleepers(3);
-    let mut mailboxes = Mailboxes::new(3);
+    let mut mailboxes = mailboxes(3);
     for (slot, wd) in all.iter().zip(1..) {
-        assert!(mailboxes.join(&mut slots, *slot, &[wd]));
+        assert!(mailboxes.join(&mut slots, *slot, &[wd], false));
     }
     assert!(mailboxes.stir(2, 10, DEBOUNCE) && mailboxes.stir(1, 20, DEBOUNCE));
     assert!(mailboxes.stir(2, 30, DEBOUNCE));
@@ -160,10 +166,10 @@ fn windows_end_in_the_order_in_which_they_were_opened() {
 #[test]
 fn an_overflow_is_that_of_one_source() {
     let (mut slots, all) = sleepers(3);
-    let mut mailboxes = Mailboxes::new(6);
+    let mut mailboxes = mailboxes(6);
     let marked = crate::watch::MARKED_MIN;
     for (slot, wds) in all.iter().zip([[1, 2], [marked, marked + 1], [3, marked + 2]]) {
-        assert!(mailboxes.join(&mut slots, *slot, &wds));
+        assert!(mailboxes.join(&mut slots, *slot, &wds, false));
     }
     for (source, owed) in [(Source::Marks, [1, 2]), (Source::Inotify, [0, 2])] {
         mailboxes.mark_all_changed(source);
@@ -174,6 +180,6 @@ fn an_overflow_is_that_of_one_source() {
             woken.push(slot);
         }
         assert_eq!(woken, owed.map(|at: usize| all[at]), "{source:?}");
-        assert!(mailboxes.join(&mut slots, all[2], &[3, marked + 2]));
+        assert!(mailboxes.join(&mut slots, all[2], &[3, marked + 2], false));
     }
 }

@@ -23,20 +23,27 @@ pub fn memory(limits: &Limits) -> Memory {
         let is_whole = keys.iter().all(|key| spare.contains_key(key));
         is_whole.then(|| keys.map(|key| spare.remove(&key).expect("it is there")))
     });
-    let Some([records, sends, blocks, shelf, models]) = found else {
+    let Some([records, sends, blocks, shelf, models, mailboxes]) = found else {
         return Memory::new(limits, None).expect("memory");
     };
-    Memory { records, sends, cold: ColdMaps { blocks, shelf, models } }.wiped()
+    Memory { records, sends, cold: ColdMaps { blocks, shelf, models }, mailboxes }.wiped()
 }
 
 /// The engine of these limits has ended.
 pub fn keep(limits: &Limits, memory: Memory) {
-    let Memory { records, sends, cold: ColdMaps { blocks, shelf, models } } = memory;
-    let maps = keys(limits).into_iter().zip([records, sends, blocks, shelf, models]);
+    let Memory { records, sends, cold: ColdMaps { blocks, shelf, models }, mailboxes } = memory;
+    let maps = keys(limits).into_iter().zip([records, sends, blocks, shelf, models, mailboxes]);
     SPARE.with_borrow_mut(|spare| spare.extend(maps));
 }
 
-fn keys(limits: &Limits) -> [Key; 5] {
-    let Limits { slots_max, sends_in_flight_max, cold_blocks_max, .. } = *limits;
-    [(0, slots_max), (1, sends_in_flight_max), (2, cold_blocks_max), (3, slots_max), (4, 0)]
+fn keys(limits: &Limits) -> [Key; 6] {
+    let Limits { slots_max, sends_in_flight_max, cold_blocks_max, mailboxes_max, .. } = *limits;
+    [
+        (0, slots_max),
+        (1, sends_in_flight_max),
+        (2, cold_blocks_max),
+        (3, slots_max),
+        (4, 0),
+        (5, mailboxes_max),
+    ]
 }

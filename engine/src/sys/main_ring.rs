@@ -71,7 +71,8 @@ impl MainRing {
             let why = format!("completions: {applied} applied, {read} read, {} left", queue.len());
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        let rest = queue.by_ref().skip(skipped).map(|entry| told(&entry, &received)).collect();
+        let rest =
+            queue.by_ref().skip(skipped).map(|entry| told(&entry, limits, &received)).collect();
         // Dropped, the queue would move on, and who reads this may be killed before he commits.
         mem::forget(queue);
         Ok(rest)
@@ -79,14 +80,19 @@ impl MainRing {
 }
 
 /// As [`crate::ring::Ring::reap`] would have brought it, but for descriptors, which have died.
-fn told(entry: &cqueue::Entry, received: &Window) -> (Completion, Vec<u8>) {
+fn told(entry: &cqueue::Entry, limits: &Limits, received: &Window) -> (Completion, Vec<u8>) {
     let token = Token::from_bits(entry.user_data()).expect("only tokens were submitted");
     let more = cqueue::more(entry.flags());
     let mut completion = Completion::plain(token, entry.result(), more);
     let mut bytes = Vec::new();
-    if token.kind() == Kind::ClientRecv && completion.result > 0 {
+    let (start, bytes_each) = match token.kind() {
+        Kind::ClientRecv => (0, CLIENT_BUFFER_BYTES),
+        Kind::Watch => (client_bytes(limits), WATCH_BUFFER_BYTES as usize),
+        _ => return (completion, bytes),
+    };
+    if completion.result > 0 {
         let id = cqueue::buffer_select(entry.flags()).expect("bytes lie in a buffer");
-        let at = usize::from(id) * CLIENT_BUFFER_BYTES;
+        let at = start + usize::from(id) * bytes_each;
         received.read(at, completion.result as usize, &mut bytes);
         completion.bytes = Span { at: 0, count: bytes.len() as u32 };
     }
@@ -127,10 +133,14 @@ pub(super) fn client_buffers(limits: &Limits) -> u16 {
     limits.slots_max.next_power_of_two().clamp(16, CLIENT_BUFFERS_MAX) as u16
 }
 
+/// Bytes of the buffers of clients; those of the watch lie behind them.
+pub(super) fn client_bytes(limits: &Limits) -> usize {
+    usize::from(client_buffers(limits)) * CLIENT_BUFFER_BYTES
+}
+
 /// Bytes of the buffers of both groups.
 pub(super) fn received_bytes(limits: &Limits) -> usize {
-    let clients = usize::from(client_buffers(limits)) * CLIENT_BUFFER_BYTES;
-    clients + usize::from(WATCH_BUFFERS) * WATCH_BUFFER_BYTES as usize
+    client_bytes(limits) + usize::from(WATCH_BUFFERS) * WATCH_BUFFER_BYTES as usize
 }
 
 const CLIENT_BUFFERS_MAX: u32 = 4096;

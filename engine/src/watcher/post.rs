@@ -50,20 +50,19 @@ pub struct Job {
 }
 
 impl Post {
-    /// Starts the thread; there is no watcher yet. Rings `doorbell` (an eventfd) after each reply,
-    /// and `tell`s of a watcher that is not to be believed. Gives the shared inotify instance, for
-    /// the ring to read.
+    /// Starts the thread; there is no watcher yet. Watches go on the `shared` instance, which the
+    /// ring reads. Rings `doorbell` (an eventfd) after each reply, and `tell`s of a watcher that is
+    /// not to be believed.
     ///
     /// # Errors
-    /// The limit of inotify instances is reached.
+    /// The host has no thread or no descriptors left.
     pub fn start(
         limits: &Limits,
         doorbell: OwnedFd,
+        shared: OwnedFd,
         marks: Option<Marks>,
         tell: fn(&str),
-    ) -> io::Result<(Self, OwnedFd)> {
-        let shared = instance()?;
-        let watch = shared.try_clone()?;
+    ) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (jobs, orders) = outbox(limits);
         // The thread may wait for room in these two; the engine never waits for the thread.
@@ -76,7 +75,7 @@ impl Post {
         let builder = thread::Builder::new().name("torpor-watch".into());
         let thread = builder.spawn(move || postman.run())?;
         let connections = Connections { sockets, wake };
-        Ok((Self { jobs, replies, news, connections, thread, has_given: false }, watch))
+        Ok(Self { jobs, replies, news, connections, thread, has_given: false })
     }
 
     /// Where watchers are given to it.
@@ -148,8 +147,11 @@ impl Connections {
     }
 }
 
-/// A new inotify instance.
-fn instance() -> io::Result<OwnedFd> {
+/// A new inotify instance for an engine and its heirs to share.
+///
+/// # Errors
+/// The limit of inotify instances is reached.
+pub fn instance() -> io::Result<OwnedFd> {
     match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
         Err(Errno::EMFILE) => Err(io::Error::other(
             "host: no inotify instance is left: raise fs.inotify.max_user_instances, or \

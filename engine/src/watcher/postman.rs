@@ -156,7 +156,8 @@ impl Postman {
             let believed = match Said::from_bytes(&self.packet[..count]) {
                 Some(Said::Kept { serial }) => self.replied(serial, Adoption::Kept, 0),
                 Some(Said::Shared { serial, wds, changed, polled }) => {
-                    self.replied(serial, Adoption::Shared { wds, changed }, polled)
+                    let outcome = Adoption::Shared { wds, polled: polled != 0, changed };
+                    self.replied(serial, outcome, polled)
                 }
                 Some(Said::News(event)) => {
                     self.say(event);

@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::ring::{Passed, PassedKind};
 use crate::watch::{Adopted, Adoption, WatchEvent, WatchOrder, events};
 
-use super::{Marks, Post, Ways, fdinfo, serve};
+use super::{Marks, Post, Ways, fdinfo, instance, serve};
 
 mod adopt;
 mod killed;
@@ -67,8 +67,10 @@ impl Rig {
         fs::create_dir_all(home.join("cur")).unwrap();
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
         let doorbell = bell.as_fd().try_clone_to_owned().unwrap();
-        let (watcher, shared) =
-            Post::start(&Limits::default(), doorbell, marks, |line| println!("{line}")).unwrap();
+        let shared = instance().unwrap();
+        let again = shared.try_clone().unwrap();
+        let (limits, tell) = (Limits::default(), |line: &str| println!("{line}"));
+        let watcher = Post::start(&limits, doorbell, again, marks, tell).unwrap();
         Self { watcher, ways, served: None, shared, bell, home }
     }
 
@@ -114,7 +116,7 @@ impl Rig {
     }
 
     fn shared(&mut self, notify: &impl AsFd, since: SystemTime) -> (Vec<i32>, bool) {
-        let (Adoption::Shared { wds, changed }, None) = self.adopt(notify, since) else {
+        let (Adoption::Shared { wds, changed, .. }, None) = self.adopt(notify, since) else {
             panic!("the descriptor was kept");
         };
         (wds.into_iter().filter(|wd| *wd >= 0).collect(), changed)

@@ -23,7 +23,7 @@ use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::report::{Counters, Report};
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::uring::KernelRing;
-use torpor_engine::watcher::{Marks, Post, Ways, serve};
+use torpor_engine::watcher::{Marks, Post, Ways, instance, serve};
 use torpor_handoff::message::{Exited, Outcome, Returned, Wake};
 
 pub struct Engine {
@@ -81,7 +81,9 @@ impl Engine {
             ..Limits::default()
         };
         let tell = |line: &str| println!("{line}");
-        let (watcher, watch) = Post::start(&limits, doorbell(), marks, tell).unwrap();
+        let watch = instance().unwrap();
+        let shared = watch.try_clone().unwrap();
+        let watcher = Post::start(&limits, doorbell(), shared, marks, tell).unwrap();
         let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
         let (near, far) = socketpair(AddressFamily::Unix, kind, None, flags).unwrap();
         // In a process of its own elsewhere.

@@ -3,7 +3,7 @@
 //!
 //! What is lost is what a process has: descriptors, requests, threads and their channels. What
 //! stays is the estate that the keeper holds: memory, the vault, the completion queues, the epoll
-//! set, the listening socket. Without a keeper nothing stays.
+//! set, the inotify instance, the listening socket. Without a keeper nothing stays.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -38,7 +38,13 @@ impl Seed {
     fn kills(&mut self, fault: Fault, odds: u32, work: impl FnOnce(&mut Self)) -> bool {
         let kills = !self.stopped && self.world.borrow_mut().fault(fault, odds);
         if kills {
-            kill_in(1 + u64::from(self.world.borrow_mut().random.below(KILL_POINTS)));
+            let world = &mut *self.world.borrow_mut();
+            if world.random.one_in(2) {
+                // Mail that it may read and never apply.
+                let number = world.random.below(world.swarm.boxes) as usize;
+                world.change(number);
+            }
+            kill_in(1 + u64::from(world.random.below(KILL_POINTS)));
         }
         let result = catch_unwind(AssertUnwindSafe(|| work(self)));
         kill_in(0);
@@ -106,7 +112,7 @@ impl Seed {
 impl World {
     fn engine_died(&mut self) {
         self.tell(|| "the engine ENDS".to_string());
-        self.forget_watches();
+        self.orphan_watches();
         self.forget_orders();
         for session in self.sessions.iter_mut().filter(|session| session.owner == Owner::Engine) {
             (session.handed, session.got, session.overtaken) = (false, session.read, 0);
@@ -123,6 +129,7 @@ impl World {
             }
         }
         self.kernel.forget_past();
+        self.forget_watches();
         (self.kept_from_ms, self.holds_estate) = (None, true);
     }
 }

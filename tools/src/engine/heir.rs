@@ -1,13 +1,14 @@
 //! From what the keeper holds to a core and its ring: new, or in the place of an engine that died.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use torpor_engine::core::{Core, Now};
 use torpor_engine::limits::{Knobs, Limits};
 use torpor_engine::memory::Memory;
 use torpor_engine::ring::Completion;
 use torpor_engine::sys::dense::Dense;
+use torpor_engine::sys::inherited;
 use torpor_engine::sys::lasting::Lasting;
 use torpor_engine::sys::main_ring::MainRing;
 
@@ -19,6 +20,8 @@ use crate::link::{Link, Word};
 pub struct Heir {
     pub core: Core,
     pub lasting: Lasting,
+    /// The shared inotify instance.
+    pub watch: OwnedFd,
     succession: Succession,
 }
 
@@ -39,7 +42,10 @@ impl Heir {
         (knobs, seed, now): (Knobs, u64, Now),
         link: &Link,
     ) -> io::Result<Self> {
-        let memory = Memory::inherit(inventory.memory)?;
+        let Some([mailboxes, watch]) = inventory.watches else {
+            return Err(io::Error::other("the keeper holds no watches"));
+        };
+        let memory = Memory::inherit(inventory.memory, Some(mailboxes), &inventory.limits())?;
         let is_new = memory.is_new();
         let core = match is_new {
             true => Core::with_memory(&inventory.limits(), knobs, seed, memory),
@@ -58,12 +64,13 @@ impl Heir {
             false => rest(&inventory.formers, &limits, &core)?,
         };
         let ring = (core.ledger().ring != inventory.main.number).then_some(inventory.main.number);
-        Ok(Self { core, lasting, succession: Succession { rest, ring } })
+        let watch = inherited(watch)?;
+        Ok(Self { core, lasting, watch, succession: Succession { rest, ring } })
     }
 
     /// The parts, for who joins them with others.
-    pub fn into_parts(self) -> (Core, Lasting, Succession) {
-        (self.core, self.lasting, self.succession)
+    pub fn into_parts(self) -> (Core, Lasting, OwnedFd, Succession) {
+        (self.core, self.lasting, self.watch, self.succession)
     }
 }
 

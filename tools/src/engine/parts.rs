@@ -64,12 +64,14 @@ impl Parts {
     ) -> io::Result<Self> {
         let doorbell = event()?;
         let again = || doorbell.as_fd().try_clone_to_owned();
-        let (core, lasting, succession) = heir.into_parts();
+        let (core, lasting, watch, succession) = heir.into_parts();
         let limits = core.limits().clone();
         let handoff = HandoffThread::start(config, lasting.talks(&limits), again()?)?;
         let marked = marks.as_ref().map(Marks::source).transpose()?;
-        let (watcher, watch) =
-            Post::start(&limits, again()?, marks, |line| tracing::error!("{line}"))?;
+        // Under its own number, so that a new keeper finds it.
+        let shared = watch.try_clone()?;
+        let tell = |line: &str| tracing::error!("{line}");
+        let watcher = Post::start(&limits, again()?, shared, marks, tell)?;
         let watchers = watcher.connections();
         let bell = Bell::new(again()?);
         let (desk, ends) = EngineDesk::open(bell.clone(), config.anvil.enabled);

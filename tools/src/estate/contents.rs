@@ -25,6 +25,10 @@ pub struct Contents<D> {
     pub dense: Option<[D; 2]>,
     /// What keeps its programs running, by being open anywhere.
     pub links: Vec<D>,
+    /// Memory of the mailboxes, and the inotify instance with their watches. `None` from a keeper
+    /// of before: its next heir gets both, and wakes once whoever sleeps on a mailbox.
+    #[serde(default)]
+    pub watches: Option<[D; 2]>,
     /// The ring of the engine that runs, or is to run next.
     pub main: Ring<D>,
     /// Those of dead engines.
@@ -56,11 +60,12 @@ impl<D> Contents<D> {
         let set = to(&self.set)?;
         let dense = self.dense.as_ref().map(|maps| each(maps, &mut to)).transpose()?;
         let links = self.links.iter().map(&mut to).collect::<io::Result<_>>()?;
+        let watches = self.watches.as_ref().map(|both| each(both, &mut to)).transpose()?;
         let mut ring = |ring: &'a Ring<D>| ring.map(&mut to);
         let main = ring(&self.main)?;
         let formers = self.formers.iter().map(ring).collect::<io::Result<_>>()?;
         let (limits, item) = (self.limits, self.item);
-        Ok(Contents { limits, memory, vault, set, item, dense, links, main, formers })
+        Ok(Contents { limits, memory, vault, set, item, dense, links, watches, main, formers })
     }
 
     /// See [`Limits::words`].

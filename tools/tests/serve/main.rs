@@ -17,6 +17,7 @@ mod systemd;
 mod takers;
 mod upgrade;
 mod vaultless;
+mod watches;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,7 +1,11 @@
 //! A client that sleeps, talks in its sleep, and compares what it hears to the byte.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::parts::{Peer, Torpor};
 
@@ -18,6 +22,21 @@ impl Sleeper {
     pub fn new(torpor: &Torpor, number: usize) -> Self {
         let peer = torpor.try_hibernate(&format!("u{number}"), &format!("s{number}"));
         let peer = peer.expect("taken");
+        peer.set_read_timeout(PATIENCE).expect("a socket");
+        Self { number, peer: Box::new(peer), said: 0 }
+    }
+
+    /// With the Maildir `mailbox`.
+    pub fn watching(torpor: &Torpor, number: usize, mailbox: &Path) -> Self {
+        let (near, peer) = UnixStream::pair().expect("a pair");
+        let notify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        let notify = notify.expect("an instance");
+        for folder in ["new", "cur"] {
+            let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+            notify.add_watch(&mailbox.join(folder), events).expect("watched");
+        }
+        let (user, session) = (format!("u{number}"), format!("s{number}"));
+        torpor.offer_watching(&user, &session, near.into(), notify.into()).expect("taken");
         peer.set_read_timeout(PATIENCE).expect("a socket");
         Self { number, peer: Box::new(peer), said: 0 }
     }

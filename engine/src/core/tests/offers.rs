@@ -29,7 +29,7 @@ fn both_plusses_may_wait_behind_the_version_line() {
     let [WatchOrder::Adopt { slot, generation, .. }] = orders[..] else {
         panic!("an adoption is ordered: {orders:?}");
     };
-    let outcome = Adoption::Shared { wds: [1, 2, -1, -1], changed: false };
+    let outcome = Adoption::Shared { wds: [1, 2, -1, -1], polled: false, changed: false };
     bench.inbox.adopted.push(Adopted { slot, generation, outcome });
     bench.step();
     for bytes in [27, 2] {

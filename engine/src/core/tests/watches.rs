@@ -21,7 +21,7 @@ impl Bench {
     }
 
     fn adopted(&mut self, slot: u32, generation: u32, wds: [i32; 4]) {
-        let outcome = Adoption::Shared { wds, changed: false };
+        let outcome = Adoption::Shared { wds, polled: false, changed: false };
         self.inbox.adopted.push(Adopted { slot, generation, outcome });
         self.step();
     }

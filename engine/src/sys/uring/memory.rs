@@ -10,7 +10,9 @@ use crate::limits::Limits;
 use crate::ring::{CLIENT_BUFFER_BYTES, CONN_RECV_BYTES, ITEMS_MAX};
 
 use super::super::buffers::Buffers;
-use super::super::main_ring::{WATCH_BUFFER_BYTES, WATCH_BUFFERS, client_buffers, received_bytes};
+use super::super::main_ring::{
+    WATCH_BUFFER_BYTES, WATCH_BUFFERS, client_buffers, client_bytes, received_bytes,
+};
 use super::super::messages::Messages;
 use super::super::shared::Shared;
 use super::super::texts::Texts;
@@ -31,7 +33,7 @@ impl Memory {
     pub fn new(limits: &Limits, received: &OwnedFd) -> io::Result<Self> {
         let received = Arc::new(Window::new(received, 0, received_bytes(limits))?);
         let clients = client_buffers(limits);
-        let behind = usize::from(clients) * CLIENT_BUFFER_BYTES;
+        let behind = client_bytes(limits);
         let buffers = |group, count, bytes: usize, start| {
             Buffers::new(group, count, bytes, Arc::clone(&received), start)
         };

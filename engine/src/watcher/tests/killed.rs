@@ -58,7 +58,9 @@ fn the_next_watcher_does_what_a_killed_one_has_not() {
     drop(odd);
     rig.serve();
     let (outcome, kept) = rig.reply();
-    let Adoption::Shared { wds, changed } = outcome else { panic!("serial {serial}: {kept:?}") };
+    let Adoption::Shared { wds, changed, .. } = outcome else {
+        panic!("serial {serial}: {kept:?}")
+    };
     assert!(!changed && kept.is_none());
     fs::write(rig.home.join("new/1"), b"x").unwrap();
     assert_eq!(rig.events().iter().map(|event| event.wd).collect::<Vec<_>>(), [wds[0]]);

@@ -96,7 +96,7 @@ impl Lab {
         } else {
             let mut wds = [-1; WATCHES_PER_NOTIFY_MAX];
             wds[..WATCHED.len()].copy_from_slice(&WATCHED);
-            Adoption::Shared { wds, changed: false }
+            Adoption::Shared { wds, polled: false, changed: false }
         };
         self.inbox.adopted.push(Adopted { slot, generation, outcome });
         self.step();

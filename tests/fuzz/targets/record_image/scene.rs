@@ -17,7 +17,7 @@ use super::came_with;
 /// See the module.
 pub struct Scene {
     /// What each of its maps holds, and where.
-    images: [Vec<(Range<usize>, Vec<u8>)>; 5],
+    images: [Vec<(Range<usize>, Vec<u8>)>; 6],
     flying: Vec<Token>,
     /// What each client that is ours goes to a worker with, by slot.
     pub words: BTreeMap<u32, Vec<u8>>,
@@ -92,6 +92,7 @@ pub enum Area {
     Blocks,
     Shelf,
     Models,
+    Mailboxes,
     /// Head and words of any image, by the edit's place.
     Heads,
     Journals,
@@ -101,7 +102,7 @@ impl Area {
     /// `None`: no memory is edited, an operation has completed.
     pub fn of(place: u8) -> Option<Self> {
         use Area::*;
-        let all = [Records, Seals, Sends, Blocks, Shelf, Models, Heads, Journals];
+        let all = [Records, Seals, Sends, Blocks, Shelf, Models, Heads, Journals, Mailboxes];
         all.get(usize::from(place) % (all.len() + 1)).copied()
     }
 
@@ -121,11 +122,12 @@ impl Area {
             Self::Shelf => (3, DATA_AT, 8 * 4096),
             Self::Models => (4, DATA_AT, 4096 + 2 * 2824),
             // The head is longer than what it says.
-            Self::Heads => (at % 5, 4096 * (at / 5 % 2), 64),
-            Self::Journals => (at % 5, journal_at(maps[at % 5].len()), 80 * 10),
+            Self::Mailboxes => (5, DATA_AT, 64),
+            Self::Heads => (at % 6, 4096 * (at / 6 % 2), 64),
+            Self::Journals => (at % 6, journal_at(maps[at % 6].len()), 80 * 10),
         };
         let at = if matches!(self, Self::Heads | Self::Journals) { at / 10 } else { at } % bytes;
-        let area = &mut maps.into_iter().nth(map).expect("one of five")[from..from + bytes];
+        let area = &mut maps.into_iter().nth(map).expect("one of six")[from..from + bytes];
         match what % 4 {
             0 => area[at] ^= 1 << (value % 8),
             1 => area[at] = value,

@@ -26,13 +26,39 @@ impl Torpor {
 
     /// The same with any socket.
     pub fn offer(&self, user: &str, session: &str, client: OwnedFd) -> Result<(), String> {
+        self.begin(user, session, client, "").map(drop)
+    }
+
+    /// The same with a mailbox that this inotify instance watches.
+    pub fn offer_watching(
+        &self,
+        user: &str,
+        session: &str,
+        client: OwnedFd,
+        notify: OwnedFd,
+    ) -> Result<(), String> {
+        let mut worker = self.begin(user, session, client, "mailbox=INBOX\tnotify_fd\t")?;
+        pass(&worker, b"\n", notify)?;
+        let mut said = [0; 2];
+        worker.read_exact(&mut said).map_err(|error| error.to_string())?;
+        if said == *b"+\n" { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
+    }
+
+    /// Up to the first `+`.
+    fn begin(
+        &self,
+        user: &str,
+        session: &str,
+        client: OwnedFd,
+        words: &str,
+    ) -> Result<UnixStream, String> {
         let mut worker = UnixStream::connect(self.dir().join("imap-hibernate")).expect("torpor");
         worker.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
         let user = user.replace('\t', "\x01t");
         let line = format!(
             "{user}\t%s(%u)<%{{pid}}><%{{session}}>: \tidle_notify_interval=0\tsession={session}\t\
              rip=192.0.2.7\tuserdb_fields=auth_token={TOKEN}\tauth_token={TOKEN}\t\
-             tag=a1\tstats=in=0 out=0\tidle-cmd\tstate=YQ==\n"
+             {words}tag=a1\tstats=in=0 out=0\tidle-cmd\tstate=YQ==\n"
         );
         // A peer that is not allowed finds the connection closed, sooner or later.
         let sent = worker.write_all(b"VERSION\timap-hibernate\t1\t0\n");
@@ -48,7 +74,7 @@ impl Torpor {
                 _ => break,
             }
         }
-        if said.ends_with("\n+\n") { Ok(()) } else { Err(said) }
+        if said.ends_with("\n+\n") { Ok(worker) } else { Err(said) }
     }
 }
 

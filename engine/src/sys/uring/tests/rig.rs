@@ -26,6 +26,10 @@ pub struct Rig {
     inbox: Inbox,
 }
 
+pub fn limits() -> Limits {
+    Limits { slots_max: 16, conns_max: 4, sends_in_flight_max: 8, ..Limits::default() }
+}
+
 /// A completion with its bytes.
 pub type Seen = (Completion, Vec<u8>);
 
@@ -50,8 +54,7 @@ impl Rig {
         let bell = EventFd::new().expect("eventfd");
         let watch = inotify.as_fd().try_clone_to_owned().expect("dup");
         let doorbell = bell.as_fd().try_clone_to_owned().expect("dup");
-        let limits =
-            Limits { slots_max: 16, conns_max: 4, sends_in_flight_max: 8, ..Limits::default() };
+        let limits = limits();
         let mut lasting = Lasting::create(&limits).expect("a vault");
         prepare(&mut lasting);
         let ring = KernelRing::with_abilities(

@@ -1,17 +1,18 @@
 //! The inotify instance, the doorbell and notify descriptors that are kept.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, IntoRawFd};
 use std::thread;
 
 use nix::sys::inotify::AddWatchFlags;
 use nix::unistd::{pipe, write};
 
 use crate::ring::{Op, Ring};
+use crate::sys::main_ring::MainRing;
 use crate::sys::setup::Abilities;
 use crate::token::Kind;
 
-use super::rig::{Rig, token};
+use super::rig::{Rig, limits, token};
 
 /// Both ways to read: one arm for all, and one after the other.
 fn rigs() -> impl Iterator<Item = (bool, Rig)> {
@@ -39,6 +40,34 @@ fn events_of_the_shared_instance_come_with_their_bytes() {
                 rig.push(Op::ReadWatch { token });
             }
         }
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+}
+
+/// Read by the kernel for an engine that never saw them: they are gone from the instance, and lie
+/// where an heir finds them.
+#[test]
+fn events_that_a_dead_engine_had_read_are_there_for_its_heir() {
+    for (many, _) in rigs() {
+        let name = format!("torpor-heir-{}-{many}", std::process::id());
+        let home = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&home).unwrap();
+        let (abilities, mut held) = (Abilities { read_multishot: many, epoll_wait: many }, None);
+        let mut rig = Rig::over(abilities, |lasting| {
+            let both = lasting.main.descriptors();
+            held = Some(both.map(|held| held.try_clone_to_owned().unwrap().into_raw_fd()));
+        });
+        let wd = rig.inotify.add_watch(&home, AddWatchFlags::IN_CREATE).unwrap();
+        let token = token(Kind::Watch, 0);
+        rig.push(Op::ReadWatch { token });
+        assert!(rig.turn(10).is_empty());
+        File::create(home.join("one")).unwrap();
+        rig.ring.enter(Some(50)).unwrap();
+        let mut ring = MainRing::inherit(&limits(), held.expect("just set")).unwrap();
+        let rest = ring.rest(&limits(), 0).unwrap();
+        let [(done, bytes)] = &rest[..] else { panic!("{rest:?}") };
+        assert_eq!((done.token, done.result, done.more), (token, 32, many));
+        assert_eq!((&bytes[..4], &bytes[16..19]), (&wd.as_raw().to_ne_bytes()[..], &b"one"[..]));
         std::fs::remove_dir_all(&home).unwrap();
     }
 }
