@@ -19,7 +19,6 @@ use nix::unistd::Uid;
 
 use crate::parts::{Torpor, eventually};
 use crate::systemd::Manager;
-use crate::watches::Mailboxes;
 use programs::{Programs, TORPOR, refuses, upgrade, upgrades};
 
 fn is_alive(client: &mut UnixStream, tag: &str, next: &str) {
@@ -75,37 +74,6 @@ fn an_upgrade_disturbs_nobody() {
     torpor.signal(Signal::SIGTERM);
     manager.hears("STOPPING=1");
     assert!(torpor.wait().success());
-}
-
-/// Mailboxes are watched all the while: with two engines each has its own.
-#[test]
-fn an_upgrade_wakes_nobody_whose_mailbox_has_no_news() {
-    let (torpor, programs) = (Torpor::start("engines = 2\n"), Programs::new());
-    let mut all = Mailboxes::sleep(&torpor, 12);
-    upgrades(&torpor, &programs.copy("one"));
-    all.deliver(0);
-    all.are_woken(&torpor, 0..1, 1);
-    upgrades(&torpor, &programs.copy("other"));
-    all.are_woken(&torpor, 0..0, 1);
-    (1..12).for_each(|number| all.deliver(number));
-    all.are_woken(&torpor, 1..12, 12);
-}
-
-/// What such a one hands on, a script makes of what this one hands on.
-#[test]
-fn a_keeper_of_before_held_no_watches() {
-    let (torpor, programs) = (Torpor::start(""), Programs::new());
-    let mut all = Mailboxes::sleep(&torpor, 3);
-    let case = "*--resume*) for last; do :; done; paper=/proc/self/fd/$last; \
-                text=$(grep -v '^watches = ' $paper); printf '%s\\n' \"$text\" > $paper;;";
-    upgrades(&torpor, &programs.script("before", case));
-    all.are_woken(&torpor, 0..3, 3);
-    // From then on it is as with any other.
-    all.add(&torpor, 3);
-    upgrades(&torpor, &programs.copy("other"));
-    all.are_woken(&torpor, 0..0, 3);
-    all.deliver(4);
-    all.are_woken(&torpor, 4..5, 4);
 }
 
 #[test]

@@ -13,16 +13,17 @@ use tempfile::TempDir;
 use crate::parts::{Torpor, eventually, nightly};
 use crate::sleeper::Sleeper;
 use crate::takers::Takers;
+use crate::upgrade::programs::{Programs, upgrades};
 
 /// Sleepers with a mailbox each.
-pub struct Mailboxes {
+struct Mailboxes {
     folder: TempDir,
-    pub takers: Takers,
-    pub sleepers: Vec<Sleeper>,
+    takers: Takers,
+    sleepers: Vec<Sleeper>,
 }
 
 impl Mailboxes {
-    pub fn sleep(torpor: &Torpor, count: usize) -> Self {
+    fn sleep(torpor: &Torpor, count: usize) -> Self {
         let takers = Takers::listen(&torpor.dir().join("imap-master"));
         let folder = TempDir::new().expect("a folder");
         let mut all = Self { folder, takers, sleepers: Vec::new() };
@@ -31,7 +32,7 @@ impl Mailboxes {
     }
 
     /// So many more fall asleep.
-    pub fn add(&mut self, torpor: &Torpor, count: usize) {
+    fn add(&mut self, torpor: &Torpor, count: usize) {
         let new = self.sleepers.len()..self.sleepers.len() + count;
         for (number, folder) in new.clone().flat_map(|number| [(number, "new"), (number, "cur")]) {
             fs::create_dir_all(self.of(number).join(folder)).expect("made");
@@ -45,12 +46,12 @@ impl Mailboxes {
         eventually("all sleep", || torpor.json(&["stats"])["counters"]["asleep"] == all);
     }
 
-    pub fn deliver(&self, number: usize) {
+    fn deliver(&self, number: usize) {
         fs::write(self.of(number).join("new/mail"), "Subject: news\r\n\r\n").expect("delivered");
     }
 
     /// Those have woken, and nobody else.
-    pub fn are_woken(&mut self, torpor: &Torpor, numbers: impl Iterator<Item = usize>, sum: usize) {
+    fn are_woken(&mut self, torpor: &Torpor, numbers: impl Iterator<Item = usize>, sum: usize) {
         numbers.for_each(|number| self.sleepers[number].is_taken());
         let counter = |name: &str| torpor.json(&["stats"])["counters"][name].clone();
         let left = self.sleepers.len() - sum;
@@ -110,4 +111,35 @@ fn a_kill_wakes_only_those_whose_mailbox_has_news() {
     let watched = || torpor.json(&["stats"])["counters"]["mailboxes"] != 0;
     eventually("no mailbox is watched", || !watched());
     println!("{count} sleepers with mailboxes, three kills: 7 had news and woke, and no other");
+}
+
+/// Mailboxes are watched all the while: with two engines each has its own.
+#[test]
+fn an_upgrade_wakes_nobody_whose_mailbox_has_no_news() {
+    let (torpor, programs) = (Torpor::start("engines = 2\n"), Programs::new());
+    let mut all = Mailboxes::sleep(&torpor, 12);
+    upgrades(&torpor, &programs.copy("one"));
+    all.deliver(0);
+    all.are_woken(&torpor, 0..1, 1);
+    upgrades(&torpor, &programs.copy("other"));
+    all.are_woken(&torpor, 0..0, 1);
+    (1..12).for_each(|number| all.deliver(number));
+    all.are_woken(&torpor, 1..12, 12);
+}
+
+/// What such a one hands on, a script makes of what this one hands on.
+#[test]
+fn a_keeper_of_before_held_no_watches() {
+    let (torpor, programs) = (Torpor::start(""), Programs::new());
+    let mut all = Mailboxes::sleep(&torpor, 3);
+    let case = "*--resume*) for last; do :; done; paper=/proc/self/fd/$last; \
+                text=$(grep -v '^watches = ' $paper); printf '%s\\n' \"$text\" > $paper;;";
+    upgrades(&torpor, &programs.script("before", case));
+    all.are_woken(&torpor, 0..3, 3);
+    // From then on it is as with any other.
+    all.add(&torpor, 3);
+    upgrades(&torpor, &programs.copy("other"));
+    all.are_woken(&torpor, 0..0, 3);
+    all.deliver(4);
+    all.are_woken(&torpor, 4..5, 4);
 }
