@@ -14,7 +14,9 @@ pub fn by_name(name: &str) -> Option<Bug> {
 
 /// All that can show in this world.
 pub fn bugs() -> Vec<Bug> {
-    Bug::ALL.into_iter().chain(Bug::CRASH).chain(Bug::DAMAGE).collect()
+    let all = Bug::ALL.into_iter().chain(Bug::CRASH).chain(Bug::DAMAGE);
+    // Mail that is read and not applied is too rare here; `tests/sim_swarm` has it come then.
+    all.filter(|bug| *bug != Bug::EventsForgotten).collect()
 }
 
 /// Plants one after the other and counts those that are found.
