@@ -53,10 +53,10 @@ impl Core {
         let now_ms = self.now.mono_ms;
         while self.in_flight < self.window.open(now_ms)
             && self.in_flight + self.awake.count() < self.knobs.workers_max
-            && !self.parcels.is_empty()
             && let Some(slot) = self.queue.pop(now_ms)
         {
             assert_eq!(self.state(slot), State::Queued);
+            assert!(!self.parcels.is_empty(), "as many as may be in flight");
             assert!(!self.slots[slot].has(Flag::Doomed), "the doomed are not queued");
             self.turn(slot, Event::Grant);
             self.in_flight += 1;
