@@ -29,6 +29,13 @@ impl Cold {
         let place = shelved(entry).expect("on the shelf");
         self.lines.shelf.place_mut(place)[12] ^= 4;
     }
+
+    /// Flips a bit of the first byte of an entry's input, behind a link and a header.
+    pub(crate) fn damage_input(&mut self, entry: u32) {
+        let chain = self.side(entry).ok().flatten().expect("it has said something");
+        let at = chain as usize * BLOCK_BYTES + 24;
+        self.chains.image.edit(at, 1)[0] ^= 4;
+    }
 }
 
 /// A generator that is the same in every run (Steele's splitmix64).

@@ -13,8 +13,10 @@ use crate::state::State;
 use crate::token::{Kind, Token};
 use crate::watch::{Adopted, Adoption, WatchOrder};
 
+mod answers;
 mod corners;
 mod crowds;
+mod damage;
 mod heirs;
 mod modseq;
 mod offers;

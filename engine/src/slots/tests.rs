@@ -68,3 +68,37 @@ fn memory_without_room_for_notes_is_taken_over() {
     assert_eq!((slots.used(), slots.end(), damaged), (1, 1, vec![]));
     assert_eq!(slots.take_awake(), [[0; 2]; 0]);
 }
+
+/// Limits that are damaged, that cannot work, or that memory has no room for.
+#[test]
+fn memory_is_never_taken_over_under_limits_that_are_not_its_own() {
+    let foreign = |change: fn(&mut Image), is_sealed| {
+        let mut slots = slots(4);
+        change(&mut slots.image);
+        if is_sealed {
+            let seal = limits_seal(&limits_of(&slots.image));
+            slots.image.set_word(LIMITS_SEAL_WORD, seal);
+        }
+        slots.commit();
+        Slots::revive(slots.into_map()).err()
+    };
+    let none = |image: &mut Image| image.set_word(LIMITS_WORD, image.word(LIMITS_WORD) & !0xFF);
+    let fewer = |image: &mut Image| image.set_word(LIMITS_WORD, image.word(LIMITS_WORD) - 1);
+    let many = |image: &mut Image| image.set_word(LIMITS_WORD, image.word(LIMITS_WORD) + (1 << 20));
+    assert_eq!(foreign(|_| {}, true), None);
+    for (change, is_sealed) in [(none as fn(&mut Image), true), (many, true), (fewer, false)] {
+        assert_eq!(foreign(change, is_sealed), Some(Foreign::Size(Kind::Records)));
+    }
+}
+
+/// Its seal is good, and no engine of ours has such a state.
+#[test]
+fn a_record_that_cannot_be_is_damaged() {
+    let mut slots = slots(2);
+    let [slot, other] = [(); 2].map(|()| slots.claim().expect("free"));
+    (slots[slot].state, slots[slot].cold) = (99, 1);
+    (slots[other].state, slots[other].cold) = (State::Offered as u8, 1);
+    slots.commit();
+    let (slots, _, damaged) = Slots::revive(slots.into_map()).expect("ours");
+    assert_eq!((slots.used(), damaged), (1, vec![slot]));
+}

@@ -156,22 +156,22 @@ fn a_watch_of_an_offer_that_is_taken_back_is_let_go() {
     assert_eq!(bench.core.counters().mailboxes, 0);
 }
 
-fn event(wd: i32, mask: u32) -> Vec<u8> {
+pub(super) fn event(wd: i32, mask: u32) -> Vec<u8> {
     let numbers = [wd.cast_unsigned(), mask, 0, 0];
     numbers.into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 
-const NEW_MAIL: u32 = 0x100;
+pub(super) const NEW_MAIL: u32 = 0x100;
 const GONE: u32 = 0x8000;
 
 impl Bench {
     /// An heir, to whom these completions are left, and what it does first.
-    fn killed(self, done: &[(Completion, &[u8])]) -> (Self, Vec<Op>) {
+    pub(super) fn killed(self, done: &[(Completion, &[u8])]) -> (Self, Vec<Op>) {
         self.killed_with(done, |_| {})
     }
 
     /// The same over memory that was changed meanwhile.
-    fn killed_with(
+    pub(super) fn killed_with(
         self,
         done: &[(Completion, &[u8])],
         change: impl FnOnce(&mut Memory),

@@ -22,6 +22,10 @@ fn pushed(state: &[u8]) -> Vec<u8> {
 #[test]
 fn condstore_goes_in_front_of_the_mailbox_and_qresync_stays() {
     let mailbox = mailbox();
+    let recent = [&mailbox[..mailbox.len() - 2], &[2]].concat();
+    let came = STANDARD.encode(blob(&[&recent, CONDSTORE]));
+    let good = STANDARD.encode(blob(&[CONDSTORE, &recent]));
+    assert_eq!(pushed(came.as_bytes()), good.as_bytes(), "one recent message, no range");
     for behind in [&b""[..], QRESYNC, b"FUTF8=ACCEPT\0", b"1\x01\x02I", b"I", b"II", b"IIII"] {
         let came = STANDARD.encode(blob(&[&mailbox, CONDSTORE, behind]));
         let good = STANDARD.encode(blob(&[CONDSTORE, &mailbox, behind]));
@@ -63,6 +67,7 @@ fn what_is_not_understood_is_left_as_it_came() {
     }
     for state in [&b""[..], b"YmFzZQo=", b"not base64!", b"AAAA"] {
         assert_eq!(pushed(state), state);
+        assert_eq!(modseq(state, &mut Vec::new()), Modseq::Off);
     }
     let endless = blob(&[&mailbox()[..25], &[0xFF; 40], CONDSTORE]);
     assert_eq!(modseq(STANDARD.encode(endless).as_bytes(), &mut Vec::new()), Modseq::Off);
