@@ -4,6 +4,9 @@
 //! the socket, `read` how much a worker has read or the engine has answered. So a lost or a
 //! repeated byte is seen the moment a worker takes the client.
 
+mod client;
+mod random;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,6 +16,9 @@ use torpor_engine::core::Now;
 use torpor_engine::ring::PassedKind;
 
 use crate::faults::{Fault, Faults};
+
+pub use client::{Client, Owner, SWITCH};
+pub use random::Random;
 
 pub type Shared = Rc<RefCell<Net>>;
 
@@ -39,74 +45,6 @@ pub struct Net {
     pub damages: u32,
     pub open: Rc<Cell<i64>>,
 }
-
-/// Who answers for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    Worker,
-    Engine,
-    /// Disconnected, one way or the other.
-    Nobody,
-}
-
-pub struct Client {
-    pub sent: Vec<u8>,
-    pub pulled: usize,
-    pub read: usize,
-    pub eof: bool,
-    pub reset: bool,
-    /// Bytes that may still be written to it.
-    pub window: usize,
-    pub owner: Owner,
-    /// Worker-side: when it next does something.
-    pub busy_until_ms: u64,
-    pub conn: Option<usize>,
-    pub mailbox: Option<usize>,
-    /// The version of its mailbox that its worker saw last.
-    pub seen: u32,
-    pub tag: Vec<u8>,
-    pub user: usize,
-    pub lives: u32,
-    pub kicked: bool,
-    /// Kicked while it was the engine's: no worker is to have it any more, but one that has it
-    /// in hand already.
-    pub dismissed: Option<u64>,
-    /// Descriptors of it with the handoff thread.
-    pub handed: u32,
-    pub byes: u32,
-    /// Told that its record was damaged.
-    pub damaged: bool,
-    /// Shut down by us: a worker that comes late finds nobody.
-    pub shut: bool,
-    /// What a short write left over.
-    pub rest: Vec<u8>,
-    pub multiplex: bool,
-    /// Bytes of the channel switch that it has taken in this sleep, and since when it wants the
-    /// rest.
-    pub switch: usize,
-    pub torn_ms: Option<u64>,
-    pub interval_secs: u64,
-    pub beat_ms: Option<u64>,
-    pub answered_in: usize,
-    pub answered_out: usize,
-}
-
-impl Conn {
-    /// Its worker has left, and the engine has read or dropped all that it sent.
-    pub fn is_over(&self) -> bool {
-        self.closed && self.segments.is_empty()
-    }
-}
-
-impl Client {
-    /// It has half of a channel switch, and makes no sense of anything but the rest.
-    pub fn is_torn(&self) -> bool {
-        (1..SWITCH.len()).contains(&self.switch)
-    }
-}
-
-/// Selects the IMAP channel of a multiplexed stream.
-pub const SWITCH: [u8; 4] = [3, 0xFE, 0, 0];
 
 pub struct Mailbox {
     pub version: u32,
@@ -138,6 +76,13 @@ pub struct Conn {
     pub pluses: u32,
     pub pluses_due: u32,
     pub since_ms: u64,
+}
+
+impl Conn {
+    /// Its worker has left, and the engine has read or dropped all that it sent.
+    pub fn is_over(&self) -> bool {
+        self.closed && self.segments.is_empty()
+    }
 }
 
 /// A descriptor on its way to the engine.
@@ -279,29 +224,5 @@ impl Net {
         }
         entry.answered_out += written;
         entry.rest = payload[written..].to_vec();
-    }
-}
-
-/// xorshift64*: small, seeded, the same everywhere.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub fn chance(&mut self, per_mille: u64) -> bool {
-        self.below(1000) < per_mille
     }
 }
