@@ -9,14 +9,7 @@ use crate::watch::MARKED_MIN;
 #[test]
 fn a_notify_descriptor_that_died_is_not_counted_as_kept() {
     let mut bench = Bench::new();
-    let (recv, send) = bench.connect();
-    bench.complete(send, 30, false);
-    let hello = [b"VERSION\timap-hibernate\t1\t0\n", LINE].concat();
-    bench.receive(recv, &hello, Some(PassedKind::Tcp), false);
-    bench.complete(send, 2, false);
-    bench.receive(recv, b"\n", Some(PassedKind::Inotify), false);
-    let order = bench.orders().next();
-    let Some(WatchOrder::Adopt { slot, generation, .. }) = order else { panic!("{order:?}") };
+    let (recv, send, slot, generation) = bench.offer_a_watch();
     bench.inbox.adopted.push(Adopted { slot, generation, outcome: Adoption::Kept });
     bench.step();
     bench.complete(send, 2, false);
@@ -138,14 +131,7 @@ fn an_heir_without_memory_of_mailboxes_wakes_whoever_sleeps_on_one() {
 #[test]
 fn a_watch_of_an_offer_that_is_taken_back_is_let_go() {
     let mut bench = Bench::new();
-    let (recv, send) = bench.connect();
-    bench.complete(send, 30, false);
-    let hello = [b"VERSION\timap-hibernate\t1\t0\n", LINE].concat();
-    bench.receive(recv, &hello, Some(PassedKind::Tcp), false);
-    bench.complete(send, 2, false);
-    bench.receive(recv, b"\n", Some(PassedKind::Inotify), false);
-    let order = bench.orders().next();
-    let Some(WatchOrder::Adopt { slot, generation, .. }) = order else { panic!("{order:?}") };
+    let (_, _, slot, generation) = bench.offer_a_watch();
     let outcome = Adoption::Shared { wds: [1, 2, -1, -1], polled: false, changed: false };
     bench.inbox.adopted.push(Adopted { slot, generation, outcome });
     bench.step();
@@ -165,6 +151,20 @@ pub(super) const NEW_MAIL: u32 = 0x100;
 const GONE: u32 = 0x8000;
 
 impl Bench {
+    /// An offer up to the order to adopt its notify descriptor: the connection's recv and send, the
+    /// slot and its generation.
+    fn offer_a_watch(&mut self) -> (Token, Token, u32, u32) {
+        let (recv, send) = self.connect();
+        self.complete(send, 30, false);
+        let hello = [b"VERSION\timap-hibernate\t1\t0\n", LINE].concat();
+        self.receive(recv, &hello, Some(PassedKind::Tcp), false);
+        self.complete(send, 2, false);
+        self.receive(recv, b"\n", Some(PassedKind::Inotify), false);
+        let order = self.orders().next();
+        let Some(WatchOrder::Adopt { slot, generation, .. }) = order else { panic!("{order:?}") };
+        (recv, send, slot, generation)
+    }
+
     /// An heir, to whom these completions are left, and what it does first.
     pub(super) fn killed(self, done: &[(Completion, &[u8])]) -> (Self, Vec<Op>) {
         self.killed_with(done, |_| {})
