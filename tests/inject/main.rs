@@ -61,6 +61,7 @@ const CALLS: &[(&str, &str)] = &[
     ("newfstatat", "ENOMEM"),
     ("getsockopt", "ENOBUFS ENOMEM"),
     ("getpeername", "ENOBUFS ENOTCONN"),
+    ("openat", "ENOMEM EMFILE"),
     // The handoff thread; the second on the way into the epoll set of the sleepers, too.
     ("epoll_wait", "EINTR"),
     ("epoll_ctl", "ENOMEM ENOSPC"),
