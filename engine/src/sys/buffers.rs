@@ -1,4 +1,8 @@
 //! Provided buffers: the kernel picks one when bytes come, we give it back at once.
+//!
+//! The kernel takes them in turn, so each buffer that it has is written to sooner or later. It
+//! gets few at first, and twice as many each time it ran out of them: memory follows the largest
+//! burst, not the number of receives.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -13,6 +17,8 @@ use super::window::Window;
 pub struct Buffers {
     group: u16,
     count: u16,
+    /// The kernel has those below; the others were never touched.
+    offered: u16,
     bytes_each: usize,
     memory: Arc<Window>,
     /// Where in the memory the buffers begin.
@@ -22,8 +28,8 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// `count` buffers, a power of two up to 32,768, all of them given to the kernel. They lie in
-    /// this memory from `start` on.
+    /// `count` buffers, a power of two up to 32,768, of which the kernel has the first few. They
+    /// lie in this memory from `start` on.
     pub fn new(
         group: u16,
         count: u16,
@@ -34,11 +40,18 @@ impl Buffers {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} buffers are no ring");
         assert!(bytes_each.is_multiple_of(8), "buffers are made of words");
         let entries = Shared::new(usize::from(count) * ENTRY_BYTES);
-        let mut buffers = Self { group, count, bytes_each, memory, start, entries, tail: 0 };
-        for id in 0..count {
-            buffers.give(id);
-        }
+        let offered = count.min(OFFERED_FIRST);
+        let mut buffers =
+            Self { group, count, offered, bytes_each, memory, start, entries, tail: 0 };
+        (0..offered).for_each(|id| buffers.give(id));
         buffers
+    }
+
+    /// The kernel ran out of them (ENOBUFS): it gets as many again, while there are any.
+    pub fn widen(&mut self) {
+        let offered = self.offered.saturating_mul(2).min(self.count);
+        (self.offered..offered).for_each(|id| self.give(id));
+        self.offered = offered;
     }
 
     /// Makes the group known to a ring. `self` must outlive every operation that selects from it.
@@ -52,7 +65,7 @@ impl Buffers {
 
     /// Appends the first `count` bytes of buffer `id`, then gives the buffer back.
     pub fn take(&mut self, id: u16, count: usize, out: &mut Vec<u8>) {
-        assert!(id < self.count, "buffer {id} is not of group {}", self.group);
+        assert!(id < self.offered, "buffer {id} of group {} was never given", self.group);
         assert!(count <= self.bytes_each, "{count} bytes do not fit a buffer");
         self.memory.read(self.at(id), count, out);
         self.give(id);
@@ -83,6 +96,8 @@ impl Buffers {
     }
 }
 
+/// As many as one look at the queue brings when little happens.
+const OFFERED_FIRST: u16 = 128;
 /// struct io_uring_buf: addr (8), len (4), bid (2), resv (2).
 const ENTRY_BYTES: usize = 16;
 const ID_SHIFT: u32 = 32;

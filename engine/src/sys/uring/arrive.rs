@@ -33,6 +33,9 @@ impl KernelRing {
             inbox.completions.push(completion);
         }
         self.batch = batch;
+        if inbox.completions.iter().any(is_starved) {
+            self.memory.client_buffers.widen();
+        }
     }
 
     fn arrive(&mut self, entry: &cqueue::Entry, bytes: &mut Vec<u8>) -> Completion {
@@ -130,6 +133,11 @@ impl KernelRing {
             Kind::CancelRecv | Kind::CancelNotify | Kind::CancelConn | Kind::CancelAccept => {}
         }
     }
+}
+
+/// A client's bytes found no buffer.
+fn is_starved(done: &Completion) -> bool {
+    done.token.kind() == Kind::ClientRecv && done.result == -libc::ENOBUFS
 }
 
 /// struct epoll_event, which is packed on some machines and not on others.

@@ -115,6 +115,38 @@ fn an_empty_pool_ends_the_arm_and_keeps_the_bytes() {
     assert_eq!(got, [170; 16], "with {starved} starved arms");
 }
 
+/// The kernel gets more buffers where a burst finds too few, and the next one finds enough.
+#[test]
+fn a_burst_widens_the_pool_for_the_next_one() {
+    let mut rig = Rig::of(512);
+    let mut clients: Vec<_> = (0..400).map(|slot| seated(&mut rig, slot)).collect();
+    let starved = [(); 3].map(|()| {
+        clients.iter_mut().for_each(|client| client.write_all(b"DONE\r\n").expect("room"));
+        // An engine that is late: the kernel goes on with some at each call.
+        (0..clients.len()).for_each(|_| rig.ring.enter(Some(0)).expect("enter"));
+        let (mut heard, mut starved) = (0, 0);
+        while heard < 6 * clients.len() {
+            for (done, bytes) in rig.wait(1) {
+                heard += bytes.len();
+                starved += usize::from(done.result == -libc::ENOBUFS);
+                if !done.more {
+                    rig.receive(done.token.index());
+                }
+            }
+        }
+        starved
+    });
+    assert!(starved[0] > 0, "all buffers were given at once: {starved:?}");
+    assert_eq!(starved[2], 0, "starved in each burst: {starved:?}");
+}
+
+fn seated(rig: &mut Rig, slot: u32) -> std::os::unix::net::UnixStream {
+    let (ours, client) = unix();
+    rig.ring.seat_client(slot, ours);
+    rig.receive(slot);
+    client
+}
+
 #[test]
 fn cancel_leaves_the_bytes_in_the_socket() {
     let (ours, mut client) = tcp();

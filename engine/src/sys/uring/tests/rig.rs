@@ -43,8 +43,18 @@ impl Rig {
         Self::over(abilities, |_| {})
     }
 
+    /// For so many clients.
+    pub fn of(slots_max: u32) -> Self {
+        let abilities = Abilities::look().expect("io_uring");
+        Self::build(Limits { slots_max, ..limits() }, abilities, |_| {})
+    }
+
     /// With what lasts as it was prepared.
     pub fn over(abilities: Abilities, prepare: impl FnOnce(&mut Lasting)) -> Self {
+        Self::build(limits(), abilities, prepare)
+    }
+
+    fn build(limits: Limits, abilities: Abilities, prepare: impl FnOnce(&mut Lasting)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("torpor-ring-{}-{number}", std::process::id());
@@ -54,7 +64,6 @@ impl Rig {
         let bell = EventFd::new().expect("eventfd");
         let watch = inotify.as_fd().try_clone_to_owned().expect("dup");
         let doorbell = bell.as_fd().try_clone_to_owned().expect("dup");
-        let limits = limits();
         let mut lasting = Lasting::create(&limits).expect("a vault");
         prepare(&mut lasting);
         let ring = KernelRing::with_abilities(
