@@ -62,26 +62,32 @@ pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
 
 /// What watching a mailbox of its own adds to a sleeper: what the watch holds, not what the worker
 /// before it has left in the kernel's caches. So those who watch nothing come from workers that
-/// did.
+/// did, and both come in turns: what drifts weighs the same on either side.
 ///
 /// # Errors
 /// As [`tcp`].
 pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
+    let each = mailboxes.div_ceil(TURNS);
+    let all = 2 * (TURNS * each + 1);
     // The looks take a while, in which nothing else is to happen to anybody.
-    let terms = Terms::new(config, 2 * mailboxes + 1, 0)?;
-    let mut pledge = Pledge::start(&binary::release()?, &terms)?;
-    let peers = Peers::start(2 * mailboxes + 2)?;
+    let mut pledge = Pledge::start(&binary::release()?, &Terms::new(config, all, 0)?)?;
+    let peers = Peers::start(all)?;
     let mut maildirs = Maildirs::new(pledge.base_dir().join("mail"));
-    maildirs.make(2 * mailboxes + 2)?;
-    hold_watched(&mut pledge, &peers, &mut maildirs, 1, false)?;
-    hold_watched(&mut pledge, &peers, &mut maildirs, 1, true)?;
-    let before = Scale::held(&pledge.family())?;
-    hold_watched(&mut pledge, &peers, &mut maildirs, mailboxes, false)?;
-    let between = Scale::held(&pledge.family())?;
-    hold_watched(&mut pledge, &peers, &mut maildirs, mailboxes, true)?;
-    let after = Scale::held(&pledge.family())?;
-    let (blind, watching) = (before.until(&between, mailboxes), between.until(&after, mailboxes));
-    Ok(watching.on_top_of(&blind))
+    maildirs.make(all)?;
+    let mut look = |count: u32, told: bool| -> Result<Scale, Box<dyn Error>> {
+        hold_watched(&mut pledge, &peers, &mut maildirs, count, told)?;
+        Ok(Scale::held(&pledge.family())?)
+    };
+    look(1, false)?;
+    let mut before = look(1, true)?;
+    let mut weights = Vec::new();
+    for _ in 0..TURNS {
+        let (between, after) = (look(each, false)?, look(each, true)?);
+        let blind = before.until(&between, each);
+        weights.push(between.until(&after, each).on_top_of(&blind));
+        before = after;
+    }
+    Ok(Weight::mean(&weights))
 }
 
 fn start(clients: u32, config: &str) -> Result<Pledge, Box<dyn Error>> {
@@ -122,4 +128,6 @@ fn hold_watched(
 
 /// Enough that slabs which others have left half empty weigh little.
 const BARE_PAIRS: u32 = 5000;
+/// Of those who watch nothing and those who do.
+const TURNS: u32 = 4;
 const SETTLE: Duration = Duration::from_millis(1500);

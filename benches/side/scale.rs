@@ -1,5 +1,6 @@
 //! What clients weigh: the difference between two looks at the machine, divided by them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -104,6 +105,30 @@ impl Weight {
             tables: self.tables - below.tables,
             machine: self.machine - below.machine,
             descriptors: self.descriptors - below.descriptors,
+        }
+    }
+
+    /// Of several, at least one.
+    pub fn mean(all: &[Self]) -> Self {
+        assert!(!all.is_empty(), "nobody weighs nothing");
+        let mean =
+            |figure: &dyn Fn(&Self) -> f64| all.iter().map(figure).sum::<f64>() / all.len() as f64;
+        let of = |weight: &Self, name: &str| {
+            let cache = weight.caches.iter().find(|(other, _)| other == name);
+            cache.map_or(0.0, |(_, bytes)| *bytes)
+        };
+        let names: BTreeSet<&String> =
+            all.iter().flat_map(|one| &one.caches).map(|c| &c.0).collect();
+        let caches = names.into_iter().map(|name| (name.clone(), mean(&|one| of(one, name))));
+        let mut caches: Vec<(String, f64)> = caches.filter(|(_, bytes)| *bytes >= 1.0).collect();
+        caches.sort_by(|one, other| other.1.total_cmp(&one.1));
+        Self {
+            kernel: mean(&|one| one.kernel),
+            caches,
+            user: mean(&|one| one.user),
+            tables: mean(&|one| one.tables),
+            machine: mean(&|one| one.machine),
+            descriptors: mean(&|one| one.descriptors),
         }
     }
 
