@@ -69,8 +69,8 @@ pub struct Session {
     pub beats: u32,
     /// Bytes that the core has got.
     pub got: usize,
-    /// How often a worker has begun to hibernate it.
-    pub attempts: u32,
+    /// Its worker has begun to hibernate it since it took it.
+    pub is_offered: bool,
     /// A handoff has failed in this sleep.
     pub tried: bool,
     /// Changes that were handed on while this client, which has spoken, waited.
@@ -139,7 +139,7 @@ impl Session {
             cut: false,
             beats: 0,
             got: 0,
-            attempts: 0,
+            is_offered: false,
             tried: false,
             overtaken: 0,
             lost: false,

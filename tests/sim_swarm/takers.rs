@@ -22,8 +22,6 @@ struct Taker {
     /// When its session was last given to the engine; another time says that it was given again.
     given_ms: u64,
     taken_ms: u64,
-    /// How often workers had tried to hibernate the session by then.
-    attempts: u32,
     /// When its process ends; none while it serves, or for ever.
     ends_ms: Option<u64>,
     is_told: bool,
@@ -37,15 +35,13 @@ impl Takers {
         let same = |taker: &Taker| taker.serial == serial && taker.given_ms == given_ms;
         self.serving.retain(|taker| taker.session != session || !same(taker));
         let is_told = has_pidfd && !serial.is_multiple_of(4);
-        let (attempts, ends_ms) = (entry.attempts, None);
         self.serving.push(Taker {
             exited,
             session,
             serial,
             given_ms,
             taken_ms,
-            attempts,
-            ends_ms,
+            ends_ms: None,
             is_told,
         });
     }
@@ -65,7 +61,7 @@ impl Takers {
         let is_known = |taker: &&Taker| {
             let session = &world.sessions[taker.session as usize];
             let is_young = world.mono_ms < taker.taken_ms + u64::from(AWAKE_AGE_MS_MIN);
-            taker.serves(world) && session.attempts == taker.attempts && is_young
+            taker.serves(world) && !session.is_offered && is_young
         };
         self.serving.iter().filter(is_known).count()
     }

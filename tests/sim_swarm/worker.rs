@@ -192,6 +192,7 @@ impl World {
         }
         let session = &mut self.sessions[index as usize];
         session.owner = Owner::Worker;
+        session.is_offered = false;
         session.handed = false;
         session.must_go = false;
         session.lost = false;

@@ -39,7 +39,7 @@ impl World {
         hand.begun_ms = self.mono_ms;
         hand.inbound.clear();
         hand.marks.clear();
-        self.sessions[session as usize].attempts += 1;
+        self.sessions[session as usize].is_offered = true;
         self.write_line(index);
         self.kernel.connect(index as u32);
         let serial = self.sessions[session as usize].serial;
