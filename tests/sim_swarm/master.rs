@@ -215,6 +215,7 @@ impl Handoff for SimHandoff {
         kill_point();
         let told = std::mem::take(&mut self.told);
         told.into_iter().for_each(|place| self.clear(place));
+        self.takers.applied();
     }
 
     fn exited(&mut self) -> Option<Exited> {

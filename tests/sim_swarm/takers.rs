@@ -12,7 +12,10 @@ use crate::world::World;
 #[derive(Default)]
 pub struct Takers {
     serving: Vec<Taker>,
-    exits: VecDeque<Exited>,
+    /// Whose end the engine has still to be told of.
+    ended: VecDeque<Taker>,
+    /// Whose end it was told of, in the step under way.
+    told: Vec<Taker>,
 }
 
 struct Taker {
@@ -46,9 +49,11 @@ impl Takers {
         });
     }
 
-    /// The engine that had their pidfds has ended: its heir is told of nobody's end.
+    /// The engine that had their pidfds has ended: its heir is told of nobody's end, not even of
+    /// those that the dead one heard of in its last step.
     pub fn unwatched(mut self) -> Self {
-        self.exits.clear();
+        self.serving.extend(self.ended.drain(..));
+        self.serving.append(&mut self.told);
         for taker in &mut self.serving {
             (taker.is_told, taker.ends_ms) = (false, None);
         }
@@ -73,16 +78,22 @@ impl Takers {
                 taker.ends_ms = Some(now_ms + u64::from(taker.serial) * 37 % 300);
             }
         }
-        let is_over = |taker: &Taker| taker.ends_ms.is_some_and(|at| at <= now_ms);
-        for taker in self.serving.iter().filter(|taker| is_over(taker)) {
-            self.exits.push_back(taker.exited);
+        let is_over = |taker: &mut Taker| taker.ends_ms.is_some_and(|at| at <= now_ms);
+        for taker in self.serving.extract_if(.., is_over) {
+            self.ended.push_back(taker);
             world.kernel.ring_bell();
         }
-        self.serving.retain(|taker| !is_over(taker) && now_ms < taker.taken_ms + FORGOTTEN_MS);
+        self.serving.retain(|taker| now_ms < taker.taken_ms + FORGOTTEN_MS);
     }
 
     pub fn exited(&mut self) -> Option<Exited> {
-        self.exits.pop_front()
+        self.told.push(self.ended.pop_front()?);
+        self.told.last().map(|taker| taker.exited)
+    }
+
+    /// The step has committed.
+    pub fn applied(&mut self) {
+        self.told.clear();
     }
 
     /// Nobody counts as awake whose worker was told to have ended, or who sleeps again.
