@@ -86,6 +86,10 @@ impl Orders {
         self.sent -= end;
         done.retain(|entry| is_adoption(&entry.order));
         self.adoptions -= done.len();
+        if self.all.len() < ROOM / 2 {
+            // What a storm has needed is not kept.
+            self.all.shrink_to(ROOM);
+        }
         match done.last() {
             Some(entry) if entry.serial == serial => Replied::To(done),
             // Others before it may have been passed over; they become overdue.
@@ -116,6 +120,9 @@ impl Orders {
         if self.adoptions == 0 { None } else { all.position(|entry| is_adoption(&entry.order)) }
     }
 }
+
+/// Orders that are open at once when little happens.
+const ROOM: usize = 64;
 
 fn is_adoption(order: &WatchOrder) -> bool {
     matches!(order, WatchOrder::Adopt { .. })
@@ -163,6 +170,17 @@ mod tests {
         orders.unsend();
         assert_eq!(send_all(&mut orders), [5], "the release before it is done");
         assert_eq!(orders.due(Duration::ZERO), None, "no adoption is waited for");
+    }
+
+    #[test]
+    fn what_a_storm_has_needed_is_given_back() {
+        let (mut orders, now) = (Orders::default(), Instant::now());
+        (0..5000).for_each(|wd| orders.push(WatchOrder::Release { wd }, None, now));
+        orders.push(adopt(1), None, now);
+        assert_eq!(send_all(&mut orders).len(), 5001);
+        assert!(orders.all.capacity() > 5000);
+        assert_eq!(serials(orders.replied(5001)), [5001]);
+        assert!(orders.all.capacity() <= ROOM, "{} places are kept", orders.all.capacity());
     }
 
     #[test]

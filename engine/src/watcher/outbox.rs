@@ -1,5 +1,6 @@
 //! Orders on their way from the engine thread: a channel of fixed room, and behind it those that
-//! found none, in memory that was reserved. So giving an order never waits and never allocates.
+//! found none, in memory that was reserved. So giving an order never waits and needs no memory.
+//! What a backlog has touched of it is given back when the other end has caught up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct Outbox<T> {
     channel: Sender<T>,
     /// Given after all that is in the channel.
     waiting: VecDeque<T>,
+    /// As many waited at once since memory was given back.
+    deepest: usize,
     falls_behind: Arc<AtomicBool>,
 }
 
@@ -33,7 +36,8 @@ pub fn outbox<T>(limits: &Limits) -> (Outbox<T>, Inlet<T>) {
     let most = 5 * limits.conns_max as usize + limits.slots_max as usize;
     let most = most + 2 * limits.mailboxes_max as usize;
     let waiting = VecDeque::with_capacity(most);
-    let outbox = Outbox { channel: give, waiting, falls_behind: Arc::clone(&falls_behind) };
+    let behind = Arc::clone(&falls_behind);
+    let outbox = Outbox { channel: give, waiting, deepest: 0, falls_behind: behind };
     (outbox, Inlet { channel: take, falls_behind })
 }
 
@@ -41,6 +45,7 @@ impl<T> Outbox<T> {
     /// Gives an order. `Err`: nobody is at the other end.
     pub fn give(&mut self, order: T) -> Result<(), Closed> {
         self.waiting.push_back(order);
+        self.deepest = self.deepest.max(self.waiting.len());
         self.go_on()
     }
 
@@ -59,7 +64,20 @@ impl<T> Outbox<T> {
         }
         // Else it would walk through all that is reserved.
         self.waiting.clear();
+        if self.deepest > CHANNEL_ROOM {
+            self.give_back();
+        }
         Ok(())
+    }
+
+    /// As much room as before, none of it touched; the old one stays where there is no other.
+    fn give_back(&mut self) {
+        assert!(self.waiting.is_empty(), "orders would be lost");
+        let mut fresh = VecDeque::new();
+        if fresh.try_reserve_exact(self.waiting.capacity()).is_ok() {
+            self.waiting = fresh;
+        }
+        self.deepest = 0;
     }
 
     /// True exactly when something waits for room.
@@ -116,7 +134,7 @@ mod tests {
         assert_eq!(taken, (0..3 * room + 7).collect::<Vec<u32>>());
         outbox.give(7).expect("open");
         assert_eq!((take_all(&inlet), inlet.fell_behind()), (vec![7], false));
-        assert_eq!(outbox.waiting.capacity(), most, "nothing was allocated");
+        assert_eq!((outbox.waiting.capacity(), outbox.deepest), (most, 1), "as in the beginning");
         drop(inlet);
         assert!(outbox.give(8).is_err());
     }

@@ -101,6 +101,9 @@ impl Binary {
             }
         };
         command.arg0(NAME);
+        // glibc: no heap of its own for each thread, and large pieces go back to the kernel when
+        // they are freed. So what a storm has needed is not kept.
+        command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "131072");
         command
     }
 
