@@ -67,7 +67,7 @@ pub enum LoadCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Storms again and again, with rests between them
+    /// Storms again and again, the first of everybody, with rests between them
     Soak {
         #[arg(long = "for", value_name = "SECS", default_value_t = 7_200.0)]
         secs: f64,

@@ -30,11 +30,15 @@ pub(super) fn acts(command: LoadCommand) -> (Vec<Act>, Common) {
         LoadCommand::Soak { secs, every, done, mail, common } => {
             let (then, newcomers) = (Then::Idle, 0);
             let storm = |what, clients| Act::Storm { what, clients, then, newcomers };
-            let round =
-                [Act::Hold { secs: every }, storm(Storm::Done, done), storm(Storm::Mail, mail)];
+            let round = |done, mail| {
+                [Act::Hold { secs: every }, storm(Storm::Done, done), storm(Storm::Mail, mail)]
+            };
+            // The first one is of everybody: none that follows takes more than it did.
+            let (first, all) = (round(common.clients, common.clients), round(done, mail));
             // A rate or time that is none is refused with the plan.
             let rounds = (secs / every).round().clamp(1.0, ROUNDS_MAX) as usize;
-            (round.iter().cycle().take(rounds * round.len()).cloned().collect(), common)
+            let later = all.iter().cycle().take((rounds - 1) * all.len()).cloned();
+            (first.into_iter().chain(later).collect(), common)
         }
         LoadCommand::Churn { secs, time_scale, bursts, common } => {
             (vec![Act::Churn { secs, time_scale, bursts_percent: bursts }], common)
