@@ -54,7 +54,9 @@ impl Scale {
     /// # Errors
     /// Only root may have that, and see slabs.
     pub fn held(pids: &[i32]) -> io::Result<Self> {
-        std::fs::write("/proc/sys/vm/drop_caches", DENTRIES_AND_INODES)?;
+        // What is still to be written cannot be dropped.
+        nix::unistd::sync();
+        std::fs::write("/proc/sys/vm/drop_caches", ALL)?;
         Self::settled(pids)
     }
 
@@ -161,7 +163,7 @@ impl Weight {
     }
 }
 
-/// sysctl vm.drop_caches.
-const DENTRIES_AND_INODES: &str = "2";
+/// sysctl vm.drop_caches: pages, dentries and inodes.
+const ALL: &str = "3";
 /// Sockets of the row before are freed a moment after they are closed.
 const SETTLE: Duration = Duration::from_secs(1);
