@@ -62,13 +62,14 @@ pub fn unix(clients: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
 
 /// What watching a mailbox of its own adds to a sleeper: what the watch holds, not what the worker
 /// before it has left in the kernel's caches. So those who watch nothing come from workers that
-/// did, and both come in turns: what drifts weighs the same on either side.
+/// did, and one half of them before the others and one after: what drifts weighs the same on
+/// either side.
 ///
 /// # Errors
 /// As [`tcp`].
 pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
-    let each = mailboxes.div_ceil(TURNS);
-    let all = 2 * (TURNS * each + 1);
+    let half = mailboxes.div_ceil(2);
+    let all = 2 * (2 * half + 1);
     // The looks take a while, in which nothing else is to happen to anybody.
     let mut pledge = Pledge::start(&binary::release()?, &Terms::new(config, all, 0)?)?;
     let peers = Peers::start(all)?;
@@ -79,15 +80,11 @@ pub fn watch(mailboxes: u32, config: &str) -> Result<Weight, Box<dyn Error>> {
         Ok(Scale::held(&pledge.family())?)
     };
     look(1, false)?;
-    let mut before = look(1, true)?;
-    let mut weights = Vec::new();
-    for _ in 0..TURNS {
-        let (between, after) = (look(each, false)?, look(each, true)?);
-        let blind = before.until(&between, each);
-        weights.push(between.until(&after, each).on_top_of(&blind));
-        before = after;
-    }
-    Ok(Weight::mean(&weights))
+    let begin = look(1, true)?;
+    let (before, after) = (look(half, false)?, look(2 * half, true)?);
+    let end = look(half, false)?;
+    let blind = Weight::mean(&[begin.until(&before, half), after.until(&end, half)]);
+    Ok(before.until(&after, 2 * half).on_top_of(&blind))
 }
 
 fn start(clients: u32, config: &str) -> Result<Pledge, Box<dyn Error>> {
@@ -128,6 +125,4 @@ fn hold_watched(
 
 /// Enough that slabs which others have left half empty weigh little.
 const BARE_PAIRS: u32 = 5000;
-/// Of those who watch nothing and those who do.
-const TURNS: u32 = 4;
 const SETTLE: Duration = Duration::from_millis(1500);
