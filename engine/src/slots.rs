@@ -6,7 +6,7 @@
 //! The words are what the engine itself must not forget: see [`Ledger`]. A seal is renewed when a
 //! step that wrote to its record commits, so it tells damage that came while no engine ran.
 
-mod wakers;
+mod notes;
 
 use std::ops::{Index, IndexMut};
 
@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::sys::map::Map;
 use crate::token::GENERATION_MASK;
 
-pub use wakers::BLANK;
+pub use notes::BLANK;
 
 /// All records. Untouched ones cost address space only.
 pub struct Slots {
@@ -47,13 +47,13 @@ pub struct Ledger {
 impl Slots {
     /// Bytes of an image for so many clients.
     pub fn bytes(slots_max: u32) -> usize {
-        wakers::place(slots_max as usize) + wakers::bytes(AWAKE_MAX.min(slots_max))
+        notes::place(slots_max as usize) + notes::bytes(AWAKE_MAX.min(slots_max))
     }
 
     /// No clients, in new memory for as many as the limits allow.
     pub fn new(limits: &Limits, map: Map) -> Self {
         let mut image = Image::new(Kind::Records, map);
-        let least = wakers::place(limits.slots_max as usize);
+        let least = notes::place(limits.slots_max as usize);
         assert!(image.len() >= least, "memory of other limits");
         for (index, pair) in limits.words().chunks(2).enumerate() {
             let high = pair.get(1).copied().unwrap_or(0);
@@ -77,7 +77,7 @@ impl Slots {
         let is_sealed = image.word(LIMITS_SEAL_WORD) == limits_seal(&limits);
         let is_sound = is_sealed && limits.check().is_ok();
         // A program before this one has made it, perhaps, without room for who is awake.
-        if !is_sound || image.len() < wakers::place(limits.slots_max as usize) {
+        if !is_sound || image.len() < notes::place(limits.slots_max as usize) {
             return Err(Foreign::Size(Kind::Records));
         }
         let mut slots = Self { image, capacity: limits.slots_max, free: NIL, used: 0 };
