@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::planted::{Bug, kill_point, planted};
-use crate::sys::map::Map;
+use crate::sys::map::{Map, PAGE_BYTES};
 
 /// An image. Reads as its data.
 pub struct Image {
@@ -208,9 +208,14 @@ impl Image {
         for at in 0..self.count {
             let line = self.entry(at).number as usize;
             self.saved[line / 64] &= !(1 << (line % 64));
-            // Nothing of a secret stays here when it is gone from the data.
-            let held = self.entry_at(at);
-            self.map[held..held + LINE_BYTES].fill(0);
+        }
+        // Nothing of a secret stays here when it is gone from the data; and of the memory that a
+        // large step has needed, nothing either.
+        let (start, end) = (self.entry_at(0), self.entry_at(0) + self.count * ENTRY_BYTES);
+        let kept = end.min((start + KEPT_BYTES).next_multiple_of(PAGE_BYTES));
+        self.map[start..kept].fill(0);
+        if kept < end {
+            self.map.release(kept..end);
         }
         (self.epoch, self.count) = (epoch, 0);
     }
@@ -291,6 +296,8 @@ pub const FORMAT_BEFORE: u32 = 1;
 const MAGIC: [u8; 8] = *b"torpor\r\n";
 pub(crate) const HEAD_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = size_of::<Entry>();
+/// As much of a journal as most steps need.
+const KEPT_BYTES: usize = 16 * 1024;
 const COMMITTED_AT: usize = core::mem::offset_of!(Head, committed);
 
 const _: () = assert!(ENTRY_BYTES.is_multiple_of(8) && LINE_BYTES.is_multiple_of(8));

@@ -44,6 +44,22 @@ fn a_commit_holds_from_its_one_store_on() {
     assert_eq!(heir(image)[0], 7);
 }
 
+/// The journal of a step that writes everything is larger than the data.
+#[test]
+fn what_a_large_step_has_needed_is_given_back() {
+    let bytes = 64 * 4096;
+    let mut image = image(bytes);
+    image.edit(0, bytes).fill(1);
+    let next = image.commit();
+    let stored = |image: &Image| image.map.stored_bytes().expect("its size") as usize;
+    assert!(stored(&image) > 2 * bytes);
+    image.begin(next);
+    assert!(stored(&image) <= bytes + KEPT_BYTES + 4 * 4096, "{} bytes", stored(&image));
+    image.edit(0, bytes).fill(2);
+    let image = heir(image);
+    assert!(image[..bytes].iter().all(|byte| *byte == 1), "what was taken back is there");
+}
+
 #[test]
 fn what_is_not_ours_is_refused() {
     let head_of = |change: fn(&mut Head)| {

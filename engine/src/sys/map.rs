@@ -3,15 +3,13 @@
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io;
-#[cfg(any(test, feature = "planted"))]
-use std::ops::Range;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use memmap2::{MmapMut, MmapOptions};
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 #[cfg(any(test, feature = "planted"))]
 use nix::unistd::{Whence, lseek};
@@ -26,6 +24,10 @@ pub struct Map {
 impl Map {
     /// In memory (memfd); `name` is for /proc/PID/maps.
     pub fn memory(name: &str, bytes: usize) -> io::Result<Self> {
+        if cfg!(miri) {
+            // Which knows no memfd: memory that no other process can hold.
+            return Ok(Self { image: MmapMut::map_anon(bytes)?, file: File::open("/dev/null")? });
+        }
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = File::from(memfd_create(name, flags)?);
         file.set_len(bytes as u64)?;
@@ -54,6 +56,20 @@ impl Map {
             ));
         }
         Self::over(file, bytes)
+    }
+
+    /// Zeroes them, and has the memory of whole pages among them back where the filesystem can
+    /// (PUNCH_HOLE; tmpfs since Linux 3.5, ext4 since 3.0).
+    pub fn release(&mut self, bytes: Range<usize>) {
+        let from = bytes.start.next_multiple_of(PAGE_BYTES).min(bytes.end);
+        let to = (bytes.end / PAGE_BYTES * PAGE_BYTES).max(from);
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let is_hole = from < to
+            && !cfg!(miri)
+            && fallocate(&self.file, flags, from as i64, (to - from) as i64).is_ok();
+        let hole = if is_hole { from..to } else { from..from };
+        self.image[bytes.start..hole.start].fill(0);
+        self.image[hole.end..bytes.end].fill(0);
     }
 
     /// A descriptor for a process that holds the memory for our heir and never looks into it.
@@ -103,9 +119,25 @@ impl DerefMut for Map {
     }
 }
 
+pub const PAGE_BYTES: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_released_is_zero_and_not_there() {
+        let mut map = Map::memory("test", 8 * PAGE_BYTES).expect("a memfd");
+        for (bytes, left) in [(10..20, 8), (4000..4200, 8), (4000..20_000, 5), (0..8 * 4096, 0)] {
+            map.fill(7);
+            map.release(bytes.clone());
+            let is_zero = |at: usize| map[at] == 0;
+            let (stored, pages) = (map.stored_bytes().expect("its size"), left * 4096);
+            assert_eq!(stored, pages, "{bytes:?}");
+            assert!(bytes.clone().all(is_zero), "{bytes:?}");
+            assert!((0..map.len()).all(|at| bytes.contains(&at) || map[at] == 7), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn what_is_never_written_is_not_there() {

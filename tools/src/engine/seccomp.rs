@@ -95,7 +95,7 @@ const FORBIDDEN: [c_long; 35] = [
 
 /// What the strace of both under all tests shows, and what the same calls are named in other C
 /// libraries.
-const ALLOWED: [c_long; 57] = [
+const ALLOWED: [c_long; 58] = [
     // Waiting.
     libc::SYS_eventfd2,
     libc::SYS_ppoll,
@@ -190,6 +190,7 @@ pub const OF_ENGINE: [c_long; 39] = [
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     libc::SYS_fchownat,
+    libc::SYS_fallocate,
     libc::SYS_ftruncate,
     libc::SYS_mkdirat,
     libc::SYS_pwrite64,
