@@ -95,7 +95,7 @@ const FORBIDDEN: [c_long; 35] = [
 
 /// What the strace of both under all tests shows, and what the same calls are named in other C
 /// libraries.
-const ALLOWED: [c_long; 58] = [
+const ALLOWED: [c_long; 57] = [
     // Waiting.
     libc::SYS_eventfd2,
     libc::SYS_ppoll,
@@ -161,7 +161,7 @@ const ALLOWED: [c_long; 58] = [
 ];
 
 /// Rings and items, sockets of its own, files of the cold store and of metrics and control.
-pub const OF_ENGINE: [c_long; 39] = [
+pub const OF_ENGINE: [c_long; 40] = [
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
     libc::SYS_io_uring_setup,
