@@ -103,6 +103,8 @@ pub struct Core {
     accept: Accept,
     /// Counts accepts: the completion of an old one's cancel may come when the next is armed.
     accept_generation: u32,
+    /// How often an heir has still to begin its accept anew.
+    reaccepts: u32,
     sweep_ms: u64,
     stop: Option<Stop>,
     /// Work was left over by a budget: step again at once.
@@ -179,6 +181,7 @@ impl Core {
         let sweeping = !self.conns.is_empty()
             || !self.queue.is_empty()
             || matches!(self.accept, Accept::Later(_))
+            || self.reaccepts > 0
             || self.awake.count() > 0;
         let sweep = sweeping.then_some(self.sweep_ms);
         let rest = self.queue.next_rest_ms();
@@ -226,11 +229,7 @@ impl Core {
         self.sweep_waiting(out);
         let before_ms = self.now.mono_ms.saturating_sub(self.knobs.awake_age_ms_max);
         self.awake.expire(before_ms, &mut self.slots);
-        if let Accept::Later(at) = self.accept
-            && self.now.mono_ms >= at
-        {
-            self.arm_accept(out);
-        }
+        self.sweep_accept(out);
     }
 }
 

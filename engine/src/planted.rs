@@ -107,6 +107,8 @@ pub enum Bug {
     RingKept,
     /// An heir lets as many go as if nobody were awake.
     AwakeForgotten,
+    /// An heir waits for workers that the accept of the dead was woken for.
+    AcceptTrusted,
     /// An heir does not look at what the dead engine had read of the shared inotify instance.
     EventsForgotten,
     /// An heir forgets mailboxes whose sleepers were owed a wake.
@@ -124,7 +126,7 @@ pub enum Bug {
 impl Bug {
     /// Those that show in any order of wakes, whatever counts as awake, and without a keeper: all
     /// but [`Bug::QueueInverted`], [`Bug::ExitForgotten`], [`Bug::AwakeForgotten`],
-    /// [`Bug::EstateForgotten`], [`Bug::CRASH`] and [`Bug::DAMAGE`].
+    /// [`Bug::AcceptTrusted`], [`Bug::EstateForgotten`], [`Bug::CRASH`] and [`Bug::DAMAGE`].
     pub const ALL: [Self; 36] = [
         Self::RearmForgotten,
         Self::BytesDroppedInCancel,

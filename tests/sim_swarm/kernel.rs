@@ -34,6 +34,8 @@ pub struct Kernel {
     pub rung: bool,
     /// Hibernate connections that nobody has accepted.
     pub backlog: VecDeque<u32>,
+    /// The accept of an engine that was killed is in front: it is woken for the next one.
+    pub is_deaf: bool,
     /// Which ring of this world it is.
     pub number: u32,
     /// Completions of it that have been applied.
@@ -118,6 +120,7 @@ impl Kernel {
             items: Items::default(),
             rung: false,
             backlog: VecDeque::new(),
+            is_deaf: false,
             number: 0,
             applied: 0,
             past: Vec::new(),
@@ -147,6 +150,11 @@ impl Kernel {
         self.spare.push(index);
     }
 
+    /// True when something is to go to a client that the kernel has not been asked for yet.
+    pub fn is_sending(&self) -> bool {
+        self.sq.iter().any(|sqe| matches!(sqe.op, Op::SendClient { .. }))
+    }
+
     /// Something an operation waits for may have happened.
     pub fn stir(&mut self, op: Option<u32>) {
         let Some(id) = op else { return };
@@ -170,7 +178,9 @@ impl Kernel {
     /// A worker has connected.
     pub fn connect(&mut self, hand: u32) {
         self.backlog.push_back(hand);
-        self.stir(self.accept);
+        if !std::mem::take(&mut self.is_deaf) {
+            self.stir(self.accept);
+        }
     }
 
     pub fn done(&mut self, token: Token, result: i32) {

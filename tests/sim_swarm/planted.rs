@@ -12,7 +12,13 @@ pub const SEEDS_MAX: u64 = 1000;
 /// All of them, and those that only show to who looks at the order of wakes, counts workers, and
 /// has a keeper.
 pub fn bugs() -> impl Iterator<Item = Bug> {
-    let own = [Bug::QueueInverted, Bug::ExitForgotten, Bug::AwakeForgotten, Bug::EstateForgotten];
+    let own = [
+        Bug::QueueInverted,
+        Bug::ExitForgotten,
+        Bug::AwakeForgotten,
+        Bug::AcceptTrusted,
+        Bug::EstateForgotten,
+    ];
     Bug::ALL.into_iter().chain(Bug::CRASH).chain(own)
 }
 

@@ -44,6 +44,21 @@ impl Core {
         }
     }
 
+    /// An accept of an engine that was killed waits on until its ring is gone, which takes the
+    /// kernel a while, and of all accepts at a socket only the first is woken when a worker comes:
+    /// that one is told to nobody. Beginning anew finds whoever is there.
+    pub(super) fn sweep_accept(&mut self, out: &mut Actions) {
+        assert!(self.reaccepts <= REACCEPTS);
+        match self.accept {
+            Accept::Later(at) if self.now.mono_ms >= at => self.arm_accept(out),
+            Accept::Armed if self.reaccepts > 0 => {
+                self.reaccepts -= 1;
+                self.end_accept(out);
+            }
+            _ => {}
+        }
+    }
+
     fn accept_token(&self, kind: Kind) -> Token {
         assert!(matches!(kind, Kind::Accept | Kind::CancelAccept));
         Token::new(kind, self.accept_generation, 0)
@@ -107,5 +122,7 @@ impl Core {
     }
 }
 
+/// Sweeps within which the ring of a dead engine is gone.
+pub(super) const REACCEPTS: u32 = 10;
 /// After accept ran out of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 200;

@@ -97,6 +97,7 @@ impl Core {
             parcels: (0..in_flight_max).map(|place| Parcel::new(place, limits)).collect(),
             accept: Accept::Off,
             accept_generation: 0,
+            reaccepts: 0,
             sweep_ms: 0,
             stop: None,
             busy: false,

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use torpor_handoff::queue::Class;
 
+use super::accept::REACCEPTS;
 use super::conn::{Conn, Stage, Word};
 use super::revive::Reviving;
 use super::word::LAST_PLUS;
@@ -46,6 +47,7 @@ impl Core {
         let mailboxes = Mailboxes::revive(max, memory.mailboxes, committed, owner)?;
         let mut core = Self::over(&limits, knobs, seed, (slots, sends, cold, mailboxes));
         core.stray = Some(-1);
+        core.reaccepts = if planted(Bug::AcceptTrusted) { 0 } else { REACCEPTS };
         assert!(now.mono_ms > 0, "the machine has been running since before us");
         core.now = now;
         if !planted(Bug::AwakeForgotten) {

@@ -22,7 +22,11 @@ use crate::world::{World, take_dropped};
 impl Seed {
     /// One turn of the engine and its threads, which it may not survive.
     pub(super) fn run_engine(&mut self) {
-        let odds = if self.world.borrow().is_kept() { CRASH_ODDS } else { LOSS_ODDS };
+        let odds = match (self.world.borrow().is_kept(), self.world.borrow().kernel.is_sending()) {
+            (true, false) => CRASH_ODDS,
+            (true, true) => SENDING_ODDS,
+            (false, _) => LOSS_ODDS,
+        };
         let fault = if self.world.borrow().is_kept() { Fault::Crash } else { Fault::BothKilled };
         if self.kills(fault, odds, Self::work) {
             self.world.borrow_mut().orders.is_hushed = true;
@@ -44,7 +48,8 @@ impl Seed {
                 let number = world.random.below(world.swarm.boxes) as usize;
                 world.change(number);
             }
-            kill_in(1 + u64::from(world.random.below(KILL_POINTS)));
+            let points = if world.kernel.is_sending() { SENDING_POINTS } else { KILL_POINTS };
+            kill_in(1 + u64::from(world.random.below(points)));
         }
         let result = catch_unwind(AssertUnwindSafe(|| work(self)));
         kill_in(0);
@@ -66,6 +71,8 @@ impl Seed {
             let mut world = self.world.borrow_mut();
             take_dropped().into_iter().for_each(|file| world.close(file));
             world.engine_died();
+            // The keeper holds its ring, which may be gone before anybody comes.
+            world.kernel.is_deaf = world.holds_estate && world.mono_ms.is_multiple_of(2);
             let now = Now { mono_ms: world.mono_ms, wall_us: world.wall_us };
             (world.swarm.knobs.clone(), now, world.holds_estate)
         };
@@ -136,7 +143,11 @@ impl World {
 
 /// A turn in which something happens has about so many.
 const KILL_POINTS: u32 = 40;
+/// Those before it is submitted.
+const SENDING_POINTS: u32 = 4;
 /// Turns to one that the engine does not survive.
 const CRASH_ODDS: u32 = 400;
+/// The same while something is to go to a client, which is rare.
+const SENDING_ODDS: u32 = 30;
 /// The same while there is no keeper.
 const LOSS_ODDS: u32 = 100;

@@ -50,6 +50,28 @@ fn an_heir_takes_up_every_page() {
     assert_eq!((released, ops.contains(&Op::ReleaseConn { conn: 1499 })), (1500, true));
 }
 
+/// The accept of the dead may be woken for the worker that comes next, until its ring is gone:
+/// nobody was told of that worker, who waited for the one after it. Found by a hundred kills.
+#[test]
+fn an_heir_begins_its_accept_anew_for_a_while() {
+    let (mut bench, _) = Bench::new().killed(&[]);
+    let mut anew = 0;
+    for _ in 0..20 {
+        bench.now.mono_ms += 1000;
+        bench.step();
+        let target = bench.ops().find_map(|op| match op {
+            Op::Cancel { target, .. } if target.kind() == Kind::Accept => Some(*target),
+            _ => None,
+        });
+        let Some(target) = target else { continue };
+        bench.complete(target, -libc::ECANCELED, false);
+        assert!(bench.ops().any(|op| matches!(op, Op::Accept { .. })));
+        anew += 1;
+    }
+    assert_eq!(anew, 10);
+    assert_eq!(bench.core.next_deadline_ms(), None, "then it rests");
+}
+
 /// It goes on with the watches that were there, and what the dead had read and not applied it
 /// applies; that its read was cancelled is no news.
 #[test]
