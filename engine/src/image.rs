@@ -14,6 +14,8 @@
 //! whoever maps the memory next, on every processor. A fence of the compiler stands between what
 //! is kept and its stamp, and between the stamp and what is written.
 
+mod kind;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
@@ -21,6 +23,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::planted::{Bug, kill_point, planted};
 use crate::sys::map::{Map, PAGE_BYTES};
+
+pub use kind::{Foreign, Kind};
 
 /// An image. Reads as its data.
 pub struct Image {
@@ -57,30 +61,6 @@ struct Entry {
     number: u64,
     /// Stored last: the entry counts from then on.
     epoch: u64,
-}
-
-/// Which image of an engine it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Kind {
-    Records = 1,
-    Sends = 2,
-    Blocks = 3,
-    Shelf = 4,
-    Models = 5,
-    Mailboxes = 6,
-}
-
-/// Memory that cannot be taken over as a whole (host: somebody gave us what is not ours, or an
-/// older binary was started over the memory of a newer one).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Foreign {
-    #[error("{0:?}: this is not the memory of a torpor engine")]
-    Magic(Kind),
-    #[error("{0:?}: its format is {1}, and this program reads {FORMAT_BEFORE} to {FORMAT}")]
-    Format(Kind, u32),
-    #[error("{0:?}: another size than its head, or than its limits ask for")]
-    Size(Kind),
 }
 
 impl Image {
