@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -66,26 +66,6 @@ fn a_killed_keeper_is_followed_by_another_and_nobody_is_lost() {
 #[test]
 fn a_killed_keeper_of_two_engines_is_followed_by_another() {
     killed_in_turns(2, if nightly() { 100 } else { 4 });
-}
-
-/// What the dead engine had armed takes the news of connections until the kernel has cleared it
-/// away; the keeper, who would give the heir its listener once more, has gone by then.
-#[test]
-fn a_keeper_killed_as_an_heir_begins_keeps_no_worker_waiting() {
-    let torpor = Torpor::start("");
-    for round in 0..if nightly() { 100 } else { 6 } {
-        eventually("the engine answers", || torpor.engine_pids().len() == 1);
-        let engine = torpor.engine_pids()[0];
-        torpor.signal_pid(&engine.to_string(), Signal::SIGKILL);
-        eventually("its heir serves", || {
-            torpor.log().matches("engine 1 serves again after ").count() == round + 1
-        });
-        torpor.signal(Signal::SIGKILL);
-        let since = Instant::now();
-        drop(torpor.try_hibernate("ann", "s1").expect("taken"));
-        assert!(since.elapsed() < Duration::from_secs(5), "{}", torpor.log());
-        torpor.succeed();
-    }
 }
 
 #[test]
