@@ -25,6 +25,7 @@ use socket2::SockRef;
 
 use crate::token::Token;
 
+use super::map::PAGE_BYTES;
 use super::own::inherited;
 use super::window::Window;
 use sweep::Sweep;
@@ -241,7 +242,6 @@ const TOLD: u64 = 2;
 const EVENT_BYTES: usize = 16;
 /// BPF_RINGBUF_BUSY_BIT: the kernel is still writing it.
 const BUSY: u32 = 1 << 31;
-const PAGE_BYTES: usize = 4096;
 /// Marks a TCP_NOTSENT_LOWAT as ours; the rest is the slot.
 pub const TAG: u32 = 1 << 31;
 

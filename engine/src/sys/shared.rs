@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::map::PAGE_BYTES;
+
 /// Zeroed, page-aligned memory at a fixed address. It is made of atomics, because that is what
 /// memory with a second writer is; so nothing that touches it is unsafe.
 pub struct Shared {
@@ -65,7 +67,6 @@ impl Shared {
 #[repr(C, align(4096))]
 struct Page([AtomicU64; WORDS_PER_PAGE]);
 
-const PAGE_BYTES: usize = 4096;
 const WORDS_PER_PAGE: usize = PAGE_BYTES / 8;
 
 const _: () = assert!(size_of::<Page>() == PAGE_BYTES, "pages lie side by side");
