@@ -103,19 +103,17 @@ impl Wheel {
     /// Moves the cursor to the next busy bucket not after `now` and takes it out.
     fn advance(&mut self, now: u32) -> bool {
         assert_eq!(self.due, NIL);
-        if now.saturating_sub(self.cursor) > BUCKETS as u32 {
-            self.cursor = now - BUCKETS as u32;
+        self.cursor = self.cursor.max(now.saturating_sub(BUCKETS as u32));
+        if self.armed == 0 || self.cursor + self.ahead() > now {
+            self.cursor = self.cursor.max(now);
+            return false;
         }
-        while self.cursor < now {
-            self.cursor += 1;
-            let bucket = self.cursor as usize % BUCKETS;
-            if self.heads[bucket] != NIL {
-                self.due = core::mem::replace(&mut self.heads[bucket], NIL);
-                self.mark(bucket);
-                return true;
-            }
-        }
-        false
+        self.cursor += self.ahead();
+        let bucket = self.cursor as usize % BUCKETS;
+        self.due = core::mem::replace(&mut self.heads[bucket], NIL);
+        assert_ne!(self.due, NIL, "a busy bucket has somebody");
+        self.mark(bucket);
+        true
     }
 
     fn link(&mut self, slots: &mut Slots, slot: u32) {

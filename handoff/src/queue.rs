@@ -9,7 +9,7 @@
 //! ```
 //!
 //! **Fairness** is start-time fair queueing with time itself as the virtual clock. Each user (by
-//! hash, in a table of 4096 per class) has a virtual finish F. A push with arrival A gets
+//! hash, in a table of at most 4096 per class) has a virtual finish F. A push with arrival A gets
 //!
 //! ```text
 //! key = max(A, F)          F = key + QUANTUM_MS
@@ -68,6 +68,7 @@ impl Queue {
     pub fn new(slots_max: u32) -> Self {
         assert!(slots_max < u32::MAX);
         let n = slots_max as usize;
+        let users = (n * USERS_PER_SLOT).clamp(1, USERS_MAX);
         Self {
             ready: [Heap::new(n), Heap::new(n)],
             resting: Heap::new(n),
@@ -77,7 +78,7 @@ impl Queue {
             arrived_ms: vec![0; n],
             until_ms: vec![0; n],
             user_hash: vec![0; n],
-            finish_ms: [vec![0; USERS], vec![0; USERS]],
+            finish_ms: [vec![0; users], vec![0; users]],
             counts: [0; 2],
         }
     }
@@ -221,7 +222,9 @@ impl Queue {
 
     fn charge(&mut self, slot: u32, class: Class) {
         let at = slot as usize;
-        let finish = &mut self.finish_ms[class as usize][self.user_hash[at] as usize % USERS];
+        let users = &mut self.finish_ms[class as usize];
+        let entry = self.user_hash[at] as usize % users.len();
+        let finish = &mut users[entry];
         let key_ms = self.arrived_ms[at].max(*finish);
         *finish = key_ms + QUANTUM_MS;
         self.key_ms[at] = key_ms;
@@ -266,8 +269,9 @@ fn is_waiting(place: u8) -> bool {
 
 /// What a user's next sleeper is set back for each that was pushed before it.
 const QUANTUM_MS: u64 = 100;
-/// Entries of the table of users; two of 32 KiB each.
-const USERS: usize = 4096;
+/// Entries of the table of users; two of 32 KiB each, less for an engine of a few slots.
+const USERS_MAX: usize = 4096;
+const USERS_PER_SLOT: usize = 16;
 
 const ABSENT: u8 = 0;
 const READY: u8 = 1;

@@ -38,6 +38,7 @@ struct Seed {
     engine: Option<Engine>,
     ticks: u32,
     stopped: bool,
+    is_script: bool,
     /// Of the engines before this one.
     visits: [[u32; Event::ALL.len()]; State::ALL.len()],
 }
@@ -55,6 +56,7 @@ pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Ran {
 pub fn play(script: &[u8], trace: bool) -> Ran {
     plant(None);
     let mut seed = begin(Random::scripted(script), 0, trace);
+    seed.is_script = true;
     while seed.ticks < SCRIPT_TICKS_MAX && seed.world.borrow().random.is_scripted() {
         seed.tick();
     }
@@ -69,8 +71,8 @@ fn begin(random: Random, jitter: u64, trace: bool) -> Seed {
     let world = Rc::new(RefCell::new(World::new(random, trace)));
     world.borrow_mut().orders.late_change_ms = u64::MAX;
     world.borrow_mut().note_waits();
-    let mut seed =
-        Seed { world, engine: None, ticks: 0, stopped: false, visits: Default::default() };
+    let (ticks, stopped, is_script, visits) = (0, false, false, Default::default());
+    let mut seed = Seed { world, engine: None, ticks, stopped, is_script, visits };
     seed.engine = Some(seed.new_engine(jitter));
     seed
 }

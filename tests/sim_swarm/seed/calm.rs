@@ -5,6 +5,15 @@ use crate::faults::Fault;
 use crate::session::Owner;
 use crate::world::{File, World};
 
+/// How long everybody falls asleep before a stop, and how long is looked on behind it.
+struct Stay {
+    ticks: u32,
+    /// Within which the first of them begin, milliseconds.
+    spread_ms: u32,
+    /// Ticks behind the stop, at least.
+    after: u32,
+}
+
 impl Seed {
     /// Nothing goes wrong any more: everything owed is paid, and everybody comes to an end.
     pub(super) fn calm_down(&mut self) {
@@ -56,16 +65,17 @@ impl Seed {
 
     /// Everybody falls asleep again, and then the engine is told to end.
     fn stop(&mut self) {
+        let Stay { ticks, spread_ms, after } = self.stay();
         {
             let mut world = self.world.borrow_mut();
             (world.calm, world.closing) = (self.ticks.is_multiple_of(2), false);
             for client in 0..world.clients.len() {
                 world.clients[client].sated = false;
-                let pause_ms = world.random.ms(0, 500);
+                let pause_ms = world.random.ms(0, spread_ms);
                 world.clients[client].step_ms = world.mono_ms + pause_ms;
             }
         }
-        for _ in 0..150 {
+        for _ in 0..ticks {
             self.tick();
         }
         {
@@ -91,9 +101,18 @@ impl Seed {
         }
         // Workers and watcher may still take their time to let go.
         let end = self.ticks + CALM_TICKS_MAX;
-        let least = self.ticks + 50;
+        let least = self.ticks + after;
         while self.ticks < least || (self.ticks < end && self.is_unrestful()) {
             self.tick();
+        }
+    }
+
+    /// A script's faults are over by then, and what follows is the same chance in all of them.
+    fn stay(&self) -> Stay {
+        let pace_ms = self.world.borrow().swarm.pace_ms;
+        match self.is_script {
+            true => Stay { ticks: 50, spread_ms: 10 * pace_ms, after: 10 },
+            false => Stay { ticks: 150, spread_ms: 500, after: 50 },
         }
     }
 

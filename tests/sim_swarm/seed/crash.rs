@@ -28,19 +28,22 @@ impl Seed {
             (false, _) => LOSS_ODDS,
         };
         let fault = if self.world.borrow().is_kept() { Fault::Crash } else { Fault::BothKilled };
-        if self.kills(fault, odds, Self::work) {
+        if self.kills(Some((fault, odds)), Self::work) {
             self.world.borrow_mut().orders.is_hushed = true;
-            return self.replace(Fault::CrashAgain, 5);
+            return self.replace(Fault::CrashAgain, 5, DEATHS_MAX);
         }
         let is_kept = self.world.borrow().is_kept();
         if !self.stopped && is_kept && self.world.borrow_mut().fault(Fault::Upgrade, CRASH_ODDS) {
-            self.replace(Fault::UpgradeFails, 2);
+            self.replace(Fault::UpgradeFails, 2, DEATHS_MAX);
         }
     }
 
-    /// True when the engine was killed over this work, or right after it.
-    fn kills(&mut self, fault: Fault, odds: u32, work: impl FnOnce(&mut Self)) -> bool {
-        let kills = !self.stopped && self.world.borrow_mut().fault(fault, odds);
+    /// True when the engine was killed over this work, or right after it. `chance`: the fault that
+    /// may do it, one time in so many.
+    fn kills(&mut self, chance: Option<(Fault, u32)>, work: impl FnOnce(&mut Self)) -> bool {
+        let kills = chance.is_some_and(|(fault, odds)| {
+            !self.stopped && self.world.borrow_mut().fault(fault, odds)
+        });
         if kills {
             let world = &mut *self.world.borrow_mut();
             if world.random.one_in(2) {
@@ -59,8 +62,9 @@ impl Seed {
         }
     }
 
-    /// Another engine in place of this one; `again`: it may be killed before it serves.
-    fn replace(&mut self, again: Fault, odds: u32) {
+    /// Another engine in place of this one; `again`: it may be killed before it serves, and so many
+    /// more after it.
+    fn replace(&mut self, again: Fault, odds: u32, deaths: u32) {
         let _ = alloc::take();
         let Driver { core, ring, handoff, watcher, .. } = self.engine.take().expect("one is there");
         self.remember(&core);
@@ -90,7 +94,7 @@ impl Seed {
         let inherited = self.world.borrow().kernel.inherited(core.ledger());
         let number = self.world.borrow().kernel.number;
         self.engine = Some(self.join(core, ring, handoff));
-        let is_killed = self.kills(again, odds, |seed| {
+        let is_killed = self.kills((deaths > 0).then_some((again, odds)), |seed| {
             let engine = seed.engine_mut();
             for (completion, bytes) in &inherited {
                 let bytes_at = Span { at: 0, count: bytes.len() as u32 };
@@ -104,7 +108,7 @@ impl Seed {
         let _ = alloc::take();
         if is_killed {
             self.world.borrow_mut().orders.is_hushed = true;
-            return self.replace(again, odds);
+            return self.replace(again, odds, deaths - 1);
         }
         self.world.borrow_mut().kernel.past.clear();
     }
@@ -141,6 +145,9 @@ impl World {
     }
 }
 
+/// Engines that are killed in a row before one serves. A script could kill hundreds, and learn
+/// nothing from it.
+const DEATHS_MAX: u32 = 6;
 /// A turn in which something happens has about so many.
 const KILL_POINTS: u32 = 40;
 /// Those before it is submitted.
