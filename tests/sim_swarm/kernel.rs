@@ -34,8 +34,9 @@ pub struct Kernel {
     pub rung: bool,
     /// Hibernate connections that nobody has accepted.
     pub backlog: VecDeque<u32>,
-    /// The accept of an engine that was killed is in front: it is woken for the next one.
-    pub is_deaf: bool,
+    /// Until its ring is gone the accept of an engine that was killed is in front: it is woken for
+    /// the next one.
+    pub deaf_until_ms: u64,
     /// Which ring of this world it is.
     pub number: u32,
     /// Completions of it that have been applied.
@@ -120,7 +121,7 @@ impl Kernel {
             items: Items::default(),
             rung: false,
             backlog: VecDeque::new(),
-            is_deaf: false,
+            deaf_until_ms: 0,
             number: 0,
             applied: 0,
             past: Vec::new(),
@@ -176,9 +177,9 @@ impl Kernel {
     }
 
     /// A worker has connected.
-    pub fn connect(&mut self, hand: u32) {
+    pub fn connect(&mut self, hand: u32, now_ms: u64) {
         self.backlog.push_back(hand);
-        if !std::mem::take(&mut self.is_deaf) {
+        if now_ms >= std::mem::take(&mut self.deaf_until_ms) {
             self.stir(self.accept);
         }
     }

@@ -41,7 +41,7 @@ impl World {
         hand.marks.clear();
         self.sessions[session as usize].is_offered = true;
         self.write_line(index);
-        self.kernel.connect(index as u32);
+        self.kernel.connect(index as u32, self.mono_ms);
         let serial = self.sessions[session as usize].serial;
         self.tell(|| format!("worker of s{serial} hibernates it by hand {index} ({plan:?})"));
     }

@@ -75,8 +75,10 @@ impl Seed {
             let mut world = self.world.borrow_mut();
             take_dropped().into_iter().for_each(|file| world.close(file));
             world.engine_died();
-            // The keeper holds its ring, which may be gone before anybody comes.
-            world.kernel.is_deaf = world.holds_estate && world.mono_ms.is_multiple_of(2);
+            // The kernel takes its ring away, sooner or later.
+            let stays = world.holds_estate && world.mono_ms.is_multiple_of(2);
+            let stays_ms = if stays { RING_STAYS_MS } else { 0 };
+            world.kernel.deaf_until_ms = world.mono_ms + stays_ms;
             let now = Now { mono_ms: world.mono_ms, wall_us: world.wall_us };
             (world.swarm.knobs.clone(), now, world.holds_estate)
         };
@@ -148,6 +150,8 @@ impl World {
 /// Engines that are killed in a row before one serves. A script could kill hundreds, and learn
 /// nothing from it.
 const DEATHS_MAX: u32 = 6;
+/// The longest that the ring of an engine that was killed stays.
+const RING_STAYS_MS: u64 = 5_000;
 /// A turn in which something happens has about so many.
 const KILL_POINTS: u32 = 40;
 /// Those before it is submitted.
