@@ -182,6 +182,7 @@ impl Core {
             || !self.queue.is_empty()
             || matches!(self.accept, Accept::Later(_))
             || self.reaccepts > 0
+            || self.sends.is_large()
             || self.awake.count() > 0;
         let sweep = sweeping.then_some(self.sweep_ms);
         let rest = self.queue.next_rest_ms();
@@ -230,6 +231,7 @@ impl Core {
         let before_ms = self.now.mono_ms.saturating_sub(self.knobs.awake_age_ms_max);
         self.awake.expire(before_ms, &mut self.slots);
         self.sweep_accept(out);
+        self.sends.give_back();
     }
 }
 

@@ -146,6 +146,13 @@ impl Image {
         self.write(LINE_BYTES + at, count)
     }
 
+    /// Gives the memory of data back that is zero, and so stays.
+    pub fn release(&mut self, at: usize, count: usize) {
+        let from = HEAD_BYTES + LINE_BYTES + at;
+        debug_assert!(self.map[from..from + count].iter().all(|byte| *byte == 0));
+        self.map.release(from..from + count);
+    }
+
     /// One of the [`WORDS`] numbers that the owner keeps beside its data.
     pub fn word(&self, index: usize) -> u64 {
         assert!(index < WORDS);
@@ -198,6 +205,11 @@ impl Image {
             self.map.release(kept..end);
         }
         (self.epoch, self.count) = (epoch, 0);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn map(&self) -> &Map {
+        &self.map
     }
 
     /// What it lies in, for an heir.

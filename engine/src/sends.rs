@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use crate::image::{Foreign, Image, Kind};
-use crate::sys::map::Map;
+use crate::sys::map::{Map, PAGE_BYTES};
 
 /// The table of sends, each named by its place.
 pub struct Sends {
@@ -16,6 +16,8 @@ pub struct Sends {
     /// Places that are free, the lowest last.
     free: Vec<u32>,
     count: u32,
+    /// Places from here on were not written to since [`Sends::give_back`].
+    touched: u32,
 }
 
 /// A send in flight, or one that waits to finish its switch. The payload is kept, so that the
@@ -119,7 +121,7 @@ impl Sends {
         let image = Image::new(Kind::Sends, map);
         let places = places(sends_in_flight_max);
         assert!(image.len() >= Self::bytes(sends_in_flight_max), "memory of other limits");
-        Self { image, free: (0..places).rev().collect(), count: 0 }
+        Self { image, free: (0..places).rev().collect(), count: 0, touched: 0 }
     }
 
     /// The sends of an engine that was killed after it had committed this transaction, of those
@@ -138,8 +140,8 @@ impl Sends {
         if image.len() < Self::bytes(sends_in_flight_max) {
             return Err(Foreign::Size(Kind::Sends));
         }
-        let mut sends = Self { image, free: Vec::new(), count: 0 };
         let places = places(sends_in_flight_max);
+        let mut sends = Self { image, free: Vec::new(), count: 0, touched: places };
         sends.free.reserve(places as usize);
         for place in (0..places).rev() {
             let send = sends.read(place);
@@ -156,6 +158,7 @@ impl Sends {
         assert!(send.tenant > 0 && send.payload_bytes > 0);
         let place = self.free.pop()?;
         self.count += 1;
+        self.touched = self.touched.max(place + 1);
         self[place] = send;
         Some(place)
     }
@@ -188,6 +191,22 @@ impl Sends {
 
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// True when more memory was written to than most moments need.
+    pub fn is_large(&self) -> bool {
+        self.touched > KEPT_PLACES
+    }
+
+    /// Gives back what a storm has needed, if nothing is sent.
+    pub fn give_back(&mut self) {
+        if self.is_empty() && self.is_large() {
+            let places = self.free.len() as u32;
+            self.free.clear();
+            self.free.extend((0..places).rev());
+            self.image.release(0, self.touched as usize * SEND_BYTES);
+            self.touched = 0;
+        }
     }
 
     /// Before a commit: whatever was written in this transaction gets its checksum.
@@ -254,7 +273,12 @@ pub const SWITCH_BYTES: usize = 4;
 /// then is hung up on.
 pub const STALLED_MAX: u32 = 64;
 
+/// Four pages of sends are kept.
+const KEPT_PLACES: u32 = (4 * PAGE_BYTES / SEND_BYTES) as u32;
 const SEND_BYTES: usize = size_of::<Send>();
 const SEAL_AT: usize = core::mem::offset_of!(Send, seal);
 
 const _: () = assert!(SEND_BYTES == 192 && SEND_BYTES.is_multiple_of(crate::image::LINE_BYTES));
+
+#[cfg(test)]
+mod tests;

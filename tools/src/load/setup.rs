@@ -30,15 +30,15 @@ pub(super) fn acts(command: LoadCommand) -> (Vec<Act>, Common) {
         LoadCommand::Soak { secs, every, done, mail, common } => {
             let (then, newcomers) = (Then::Idle, 0);
             let storm = |what, clients| Act::Storm { what, clients, then, newcomers };
-            let round = |done, mail| {
-                [Act::Hold { secs: every }, storm(Storm::Done, done), storm(Storm::Mail, mail)]
-            };
-            // The first one is of everybody: none that follows takes more than it did.
-            let (first, all) = (round(common.clients, common.clients), round(done, mail));
+            // The first storms are of everybody: none that follows takes more than they did.
+            let all = [Storm::Done, Storm::Mail].map(|what| storm(what, common.clients));
+            let first = std::iter::repeat_n(all, FIRST_STORMS).flatten();
+            let round =
+                [Act::Hold { secs: every }, storm(Storm::Done, done), storm(Storm::Mail, mail)];
             // A rate or time that is none is refused with the plan.
             let rounds = (secs / every).round().clamp(1.0, ROUNDS_MAX) as usize;
-            let later = all.iter().cycle().take((rounds - 1) * all.len()).cloned();
-            (first.into_iter().chain(later).collect(), common)
+            let later = std::iter::repeat_n(round, rounds).flatten();
+            (first.chain(later).collect(), common)
         }
         LoadCommand::Churn { secs, time_scale, bursts, common } => {
             (vec![Act::Churn { secs, time_scale, bursts_percent: bursts }], common)
@@ -118,6 +118,7 @@ fn address(text: &str) -> Result<SocketAddr, Failure> {
 }
 
 /// Of one soak.
+const FIRST_STORMS: usize = 3;
 const ROUNDS_MAX: f64 = 10_000.0;
 /// Well below the 20,000 descriptors that many systems allow a process.
 const CLIENTS_PER_CREW: u32 = 8_000;
