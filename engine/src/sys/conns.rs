@@ -14,6 +14,7 @@ use super::vault::Vault;
 /// The connections of an engine, by their numbers in the core.
 pub struct Conns {
     seats: Seats<OwnedFd>,
+    count: u32,
     vault: Option<Arc<Vault>>,
     places: Places,
     /// True exactly when the vault has the connection too.
@@ -25,11 +26,12 @@ impl Conns {
     pub fn new(limits: &Limits, vault: Option<Arc<Vault>>) -> Self {
         let seats = Seats::new("connection", limits.conns_max);
         let held = vec![false; limits.conns_max as usize];
-        Self { seats, vault, places: Places::new(limits), held }
+        Self { seats, count: 0, vault, places: Places::new(limits), held }
     }
 
     pub fn seat(&mut self, conn: u32, connection: OwnedFd) {
         self.seats.seat(conn, connection);
+        self.count += 1;
     }
 
     /// From now on the vault has it too.
@@ -49,7 +51,7 @@ impl Conns {
             taken => taken.map(Some),
         });
         if let Some(connection) = taken {
-            self.seats.seat(conn, connection);
+            self.seat(conn, connection);
             self.held[conn as usize] = true;
         }
     }
@@ -59,10 +61,16 @@ impl Conns {
         self.seats.is_empty(conn)
     }
 
+    /// True exactly when there is none at all.
+    pub fn are_none(&self) -> bool {
+        self.count == 0
+    }
+
     /// Closes it, if it is there.
     pub fn close(&mut self, conn: u32) {
         if !self.seats.is_empty(conn) {
             drop(self.seats.unseat(conn));
+            self.count -= 1;
         }
         if std::mem::take(&mut self.held[conn as usize]) {
             self.release(conn);

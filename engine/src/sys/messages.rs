@@ -13,6 +13,8 @@ use super::shared::Shared;
 /// The blocks of all connections.
 pub struct Messages {
     memory: Shared,
+    /// Blocks from here on were not written to since [`Messages::give_back`].
+    touched: u32,
 }
 
 /// What a recvmsg has left in its block.
@@ -34,12 +36,13 @@ impl Control {
 impl Messages {
     /// Blocks for `conns` connections.
     pub fn new(conns: u32) -> Self {
-        Self { memory: Shared::new(conns as usize * BLOCK_BYTES) }
+        Self { memory: Shared::new(conns as usize * BLOCK_BYTES), touched: 0 }
     }
 
     /// Writes a fresh message header; the kernel has written into the last one.
-    pub fn receive_header(&self, conn: u32) -> *mut libc::msghdr {
+    pub fn receive_header(&mut self, conn: u32) -> *mut libc::msghdr {
         let block = conn as usize * BLOCK_BYTES;
+        self.touched = self.touched.max(conn + 1);
         for at in (0..CONTROL_AT).step_by(8) {
             self.memory.set_word(block + at, 0);
         }
@@ -85,12 +88,22 @@ impl Messages {
         ptr::with_exposed_provenance(self.memory.address(at) as usize)
     }
 
+    /// No connection is left: gives back what a storm of them has needed.
+    pub fn give_back(&mut self) {
+        if self.touched > KEPT_BLOCKS {
+            self.memory.give_back(self.touched as usize * BLOCK_BYTES);
+            self.touched = 0;
+        }
+    }
+
     /// Never gives the memory back.
     pub fn leak(&mut self) {
         self.memory.leak();
     }
 }
 
+/// Some are kept: they are used again at once.
+const KEPT_BLOCKS: u32 = 16;
 const IOVEC_AT: usize = size_of::<libc::msghdr>();
 const CONTROL_AT: usize = IOVEC_AT + size_of::<libc::iovec>();
 /// Room for 28 descriptors. What goes beyond the protocol's one is closed by us or, past this,

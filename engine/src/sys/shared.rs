@@ -1,26 +1,31 @@
 //! Memory that the kernel reads and writes behind our back.
+#![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use memmap2::{MmapMut, UncheckedAdvice};
+
 use super::map::PAGE_BYTES;
 
-/// Zeroed, page-aligned memory at a fixed address. It is made of atomics, because that is what
-/// memory with a second writer is; so nothing that touches it is unsafe.
+/// Zeroed, page-aligned memory at a fixed address; what is never written costs address space only.
+/// It is made of atomics, because that is what memory with a second writer is.
 pub struct Shared {
-    pages: Box<[Page]>,
+    /// `None`: it was left to the kernel.
+    pages: Option<MmapMut>,
 }
 
 impl Shared {
     /// At least `bytes` bytes.
     pub fn new(bytes: usize) -> Self {
-        let page = || Page([const { AtomicU64::new(0) }; WORDS_PER_PAGE]);
-        Self { pages: (0..bytes.div_ceil(PAGE_BYTES)).map(|_| page()).collect() }
+        let bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
+        Self { pages: Some(MmapMut::map_anon(bytes).expect("the host has address space")) }
     }
 
     /// The address of the byte at `at`, for the kernel.
     pub fn address(&self, at: usize) -> u64 {
-        assert!(at < self.pages.len() * PAGE_BYTES, "offset {at} lies outside");
-        self.pages.as_ptr().expose_provenance() as u64 + at as u64
+        let cells = self.cells();
+        assert!(at < size_of_val(cells), "offset {at} lies outside");
+        cells.as_ptr().expose_provenance() as u64 + at as u64
     }
 
     /// The word at byte offset `at`.
@@ -53,23 +58,36 @@ impl Shared {
         }
     }
 
+    /// The first so many bytes are zero again, and their whole pages not there. Neither the kernel
+    /// nor we may be using any of them.
+    pub fn give_back(&mut self, bytes: usize) {
+        let pages = self.pages.as_ref().expect("it is ours still");
+        let whole = bytes / PAGE_BYTES * PAGE_BYTES;
+        // SAFETY: private memory that nobody borrows (`&mut self`): all that changes is its bytes,
+        // which become zero. Failing is harmless: whoever reads has had them written before.
+        let _ = unsafe { pages.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, whole) };
+        for at in (whole..bytes.next_multiple_of(8)).step_by(8) {
+            self.cell(at).store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Never gives the memory back.
     pub fn leak(&mut self) {
-        Box::leak(std::mem::take(&mut self.pages));
+        std::mem::forget(self.pages.take());
     }
 
     fn cell(&self, at: usize) -> &AtomicU64 {
         assert!(at.is_multiple_of(8), "offset {at} is not that of a word");
-        &self.pages[at / PAGE_BYTES].0[at % PAGE_BYTES / 8]
+        &self.cells()[at / 8]
+    }
+
+    fn cells(&self) -> &[AtomicU64] {
+        let pages = self.pages.as_ref().expect("it is ours still");
+        // SAFETY: the mapping is as long and better aligned, every word is an atomic's, and nobody
+        // makes another kind of reference to any of it.
+        unsafe { std::slice::from_raw_parts(pages.as_ptr().cast(), pages.len() / 8) }
     }
 }
-
-#[repr(C, align(4096))]
-struct Page([AtomicU64; WORDS_PER_PAGE]);
-
-const WORDS_PER_PAGE: usize = PAGE_BYTES / 8;
-
-const _: () = assert!(size_of::<Page>() == PAGE_BYTES, "pages lie side by side");
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +103,17 @@ mod tests {
         assert_eq!(&out[6..], &text[..]);
         assert_eq!(memory.address(8) - memory.address(0), 8);
         assert_eq!(memory.address(0) % PAGE_BYTES as u64, 0);
+    }
+
+    #[test]
+    fn what_is_given_back_is_zero() {
+        let mut memory = Shared::new(3 * PAGE_BYTES);
+        (0..3 * PAGE_BYTES).step_by(8).for_each(|at| memory.set_word(at, 7));
+        memory.give_back(PAGE_BYTES + 80);
+        let is_given = |at: &usize| memory.word(*at) == 0;
+        let given = (0..3 * PAGE_BYTES).step_by(8).filter(is_given).count();
+        assert_eq!(given, (PAGE_BYTES + 80) / 8);
+        assert_eq!((memory.word(PAGE_BYTES + 72), memory.word(PAGE_BYTES + 80)), (0, 7));
     }
 
     #[test]
