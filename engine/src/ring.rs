@@ -103,8 +103,8 @@ pub enum Op {
     /// The client is not in its place and never comes back: it is a worker's now, or shut down,
     /// or was left behind by an engine that was killed. No completion.
     ReleaseClient { slot: u32 },
-    /// Closes the connection. Nothing may be in flight on it.
-    CloseConn { token: Token, conn: u32 },
+    /// Closes the connection, at once. Nothing may be in flight on it. No completion.
+    CloseConn { conn: u32 },
     /// recv with POLL_FIRST of at most [`CLIENT_BUFFER_BYTES`]. The kernel's ring ends it with its
     /// first completion; a ring that does not (`more`) ends it after [`CLIENT_RECV_BYTES`].
     RecvClient { token: Token, slot: u32 },
@@ -116,10 +116,9 @@ pub enum Op {
     DeleteItem { slot: u32 },
     /// Sends without ever waiting (MSG_DONTWAIT); the ring keeps a copy until the completion.
     SendClient { token: Token, slot: u32, text: Span },
-    /// shutdown(SHUT_RDWR) and close: nobody may revive this session.
-    ShutClient { token: Token, slot: u32 },
-    /// Closes our descriptor and leaves the connection alone (somebody else owns it, or it ended).
-    CloseClient { token: Token, slot: u32 },
+    /// Closes our descriptor, at once, and leaves the connection alone (somebody else owns it, or it
+    /// ended). No completion.
+    CloseClient { slot: u32 },
     /// Waits, once, until the notify descriptor kept for `slot` is readable.
     PollNotify { token: Token, slot: u32 },
     /// Cancels the operation that carries `target`.

@@ -29,8 +29,6 @@ pub enum Kind {
     Notify = 8,
     /// Cancel of a client's recv. A cancel has the generation and index of its target.
     CancelRecv = 9,
-    /// Shutdown or close: fire and forget, the result only counted.
-    Farewell = 10,
     /// Cancel of a notify poll.
     CancelNotify = 11,
     /// Cancel of a recvmsg on a hibernate connection.
@@ -93,7 +91,7 @@ impl fmt::Debug for Token {
 /// operation on it is in flight for two tenants to be confused; the join makes even that moot.
 pub const GENERATION_MASK: u32 = 0xFF_FFFF;
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 14] = [
     Kind::Accept,
     Kind::Watch,
     Kind::Doorbell,
@@ -103,7 +101,6 @@ const KINDS: [Kind; 15] = [
     Kind::ClientSend,
     Kind::Notify,
     Kind::CancelRecv,
-    Kind::Farewell,
     Kind::CancelNotify,
     Kind::CancelConn,
     Kind::CancelAccept,

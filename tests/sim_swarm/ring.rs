@@ -200,21 +200,8 @@ impl SimRing {
                 let session = self.session(slot);
                 self.world.borrow_mut().delete_item(session);
             }
-            Op::CloseConn { token, conn } => {
-                drop(self.unseat(Where::Conn(conn)));
-                self.world.borrow_mut().kernel.done(token, 0);
-            }
-            Op::CloseClient { token, slot } => {
-                drop(self.unseat(Where::Client(slot)));
-                self.world.borrow_mut().kernel.done(token, 0);
-            }
-            Op::ShutClient { token, slot } => {
-                let fd = self.unseat(Where::Client(slot));
-                let File::Session(session) = fd.file() else { panic!("no client in {slot}") };
-                self.world.borrow_mut().shut(session);
-                drop(fd);
-                self.world.borrow_mut().kernel.done(token, 0);
-            }
+            Op::CloseConn { conn } => drop(self.unseat(Where::Conn(conn))),
+            Op::CloseClient { slot } => drop(self.unseat(Where::Client(slot))),
             _ => return false,
         }
         true

@@ -29,7 +29,6 @@ impl Core {
             Kind::CancelNotify => self.notify_cancelled(completion, out),
             Kind::Items => self.stirred(completion, bytes, out),
             Kind::Item => self.sink_refused(completion, out),
-            Kind::Farewell => {}
         }
     }
 

@@ -247,7 +247,7 @@ impl Core {
 }
 
 pub(super) fn token(entry: &Conn, kind: Kind, conn: usize) -> Token {
-    assert!(matches!(kind, Kind::ConnRecv | Kind::ConnSend | Kind::CancelConn | Kind::Farewell));
+    assert!(matches!(kind, Kind::ConnRecv | Kind::ConnSend | Kind::CancelConn));
     Token::new(kind, entry.generation, conn as u32)
 }
 

@@ -8,7 +8,6 @@ use crate::report::Goodbye;
 use crate::ring::Op;
 use crate::sends::SendKind;
 use crate::state::{Event, State};
-use crate::token::Kind;
 use crate::wheel::TICK_MS;
 
 impl Core {
@@ -101,7 +100,7 @@ impl Core {
         assert_eq!(self.state(slot), State::Free);
         assert!(self.slots[slot].is_joined());
         if !planted(Bug::CloseForgotten) {
-            out.ring(Op::CloseClient { token: self.token(Kind::Farewell, slot), slot });
+            out.ring(Op::CloseClient { slot });
         }
         self.release(slot);
     }

@@ -146,8 +146,7 @@ impl Core {
         let entry = &self.conns[conn];
         assert!(entry.slot == NIL && entry.chain == NIL);
         assert!(entry.passed.iter().all(Option::is_none), "a descriptor would be lost");
-        let token = token(entry, Kind::Farewell, conn);
-        out.ring(Op::CloseConn { token, conn: conn as u32 });
+        out.ring(Op::CloseConn { conn: conn as u32 });
         self.conns.remove(conn);
     }
 

@@ -161,7 +161,7 @@ mod tests {
         let limits = Limits { slots_max: 16, dozers_max: 4, ..Limits::default() };
         let mut ring = MainRing::create(&limits).expect("a ring");
         ring.uring.submitter().register_enable_rings().expect("ours");
-        let tokens = [1, 2, 3].map(|slot| Token::new(Kind::Farewell, 7, slot));
+        let tokens = [1, 2, 3].map(|slot| Token::new(Kind::ClientSend, 7, slot));
         for token in tokens {
             sqe::push(&mut ring.uring, &opcode::Nop::new().build().user_data(token.bits()));
         }

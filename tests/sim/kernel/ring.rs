@@ -71,7 +71,7 @@ impl Ring for SimRing {
                 let client = self.client_in(slot).expect("deleted before it is gone");
                 self.items.retain(|(other, ..)| *other != client);
             }
-            Op::CloseConn { conn, .. } => {
+            Op::CloseConn { conn } => {
                 self.assert_quiet(conn, is_conn);
                 let held = self.held_conns[conn as usize].take();
                 let fd = self.conns[conn as usize].take().or(held);
@@ -82,8 +82,7 @@ impl Ring for SimRing {
                     peer.segments.clear();
                 }
             }
-            Op::CloseClient { slot, .. } => self.close_client(slot),
-            Op::ShutClient { slot, .. } => self.close_client(slot),
+            Op::CloseClient { slot } => self.close_client(slot),
             _ => self.queue.push((*op, bytes.to_vec())),
         }
         true

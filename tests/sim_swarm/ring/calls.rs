@@ -79,7 +79,7 @@ impl Ring for SimRing {
                     world.sessions[index as usize].got += cqe.result as usize;
                 }
             }
-            if cqe.more || matches!(cqe.token.kind(), Kind::Farewell | Kind::Item) {
+            if cqe.more || cqe.token.kind() == Kind::Item {
                 continue;
             }
             let found = self.in_flight.iter().position(|(token, _)| *token == cqe.token);

@@ -129,7 +129,7 @@ impl KernelRing {
             Kind::Notify => self.notifies.arrive(place),
             // About no place, or done without the ring.
             Kind::Accept | Kind::Watch | Kind::Doorbell | Kind::Items => {}
-            Kind::Farewell | Kind::Item => {}
+            Kind::Item => {}
             Kind::CancelRecv | Kind::CancelNotify | Kind::CancelConn | Kind::CancelAccept => {}
         }
     }

@@ -1,9 +1,5 @@
 //! What is done without a request of the engine's own ring.
 
-use std::os::fd::AsRawFd;
-
-use nix::sys::socket::{Shutdown, shutdown};
-
 use crate::ring::Op;
 
 use super::KernelRing;
@@ -36,21 +32,13 @@ impl KernelRing {
             Op::DeleteItem { slot } => {
                 self.clients.lend(slot, |client| self.items.delete(client, slot));
             }
-            Op::CloseConn { token, conn } => {
+            Op::CloseConn { conn } => {
                 self.conns.close(conn);
-                self.done.push(token, 0);
+                if self.conns.are_none() {
+                    self.memory.messages.give_back();
+                }
             }
-            Op::CloseClient { token, slot } => {
-                self.clients.close(slot);
-                self.done.push(token, 0);
-            }
-            Op::ShutClient { token, slot } => {
-                let client = self.clients.unseat(slot);
-                // Fails only when the peer has ended the connection: nobody can revive that.
-                let result = shutdown(client.as_raw_fd(), Shutdown::Both);
-                self.clients.release(slot);
-                self.done.push(token, result.map_or_else(|errno| -(errno as i32), |()| 0));
-            }
+            Op::CloseClient { slot } => self.clients.close(slot),
             _ => return false,
         }
         true

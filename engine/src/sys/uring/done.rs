@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn what_is_owed_comes_in_order_and_once() {
         let mut done = Done::new(4);
-        let tokens = [1, 2, 3].map(|index| Token::new(Kind::Farewell, 1, index));
+        let tokens = [1, 2, 3].map(|index| Token::new(Kind::Item, 1, index));
         assert_eq!((done.pop(), done.is_empty()), (None, true));
         tokens[..2].iter().for_each(|token| done.push(*token, 0));
         assert_eq!(done.pop(), Some((tokens[0], 0)));

@@ -33,10 +33,8 @@ impl Lab {
                 self.told.extend_from_slice(text.of(&self.out.bytes));
                 self.owed.push_back((token, text.count as i32));
             }
-            Op::CloseConn { conn, .. } => self.let_go(Place::Conn(conn)),
-            Op::ShutClient { slot, .. } | Op::CloseClient { slot, .. } => {
-                self.let_go(Place::Client(slot));
-            }
+            Op::CloseConn { conn } => self.let_go(Place::Conn(conn)),
+            Op::CloseClient { slot } => self.let_go(Place::Client(slot)),
             Op::Cancel { token, target } => {
                 let found = self.flying.contains(&target);
                 self.fly(None, token);
