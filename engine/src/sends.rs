@@ -16,6 +16,8 @@ pub struct Sends {
     /// Places that are free, the lowest last.
     free: Vec<u32>,
     count: u32,
+    /// Of them, those that the ring has nothing of.
+    stalled: u32,
     /// Places from here on were not written to since [`Sends::give_back`].
     touched: u32,
 }
@@ -83,10 +85,6 @@ impl Send {
         self.stalled != 0
     }
 
-    pub fn set_stalled(&mut self, is: bool) {
-        self.stalled = is.into();
-    }
-
     pub fn is_slow(&self) -> bool {
         self.slow != 0
     }
@@ -121,7 +119,7 @@ impl Sends {
         let image = Image::new(Kind::Sends, map);
         let places = places(sends_in_flight_max);
         assert!(image.len() >= Self::bytes(sends_in_flight_max), "memory of other limits");
-        Self { image, free: (0..places).rev().collect(), count: 0, touched: 0 }
+        Self { image, free: (0..places).rev().collect(), count: 0, stalled: 0, touched: 0 }
     }
 
     /// The sends of an engine that was killed after it had committed this transaction, of those
@@ -141,12 +139,15 @@ impl Sends {
             return Err(Foreign::Size(Kind::Sends));
         }
         let places = places(sends_in_flight_max);
-        let mut sends = Self { image, free: Vec::new(), count: 0, touched: places };
+        let mut sends = Self { image, free: Vec::new(), count: 0, stalled: 0, touched: places };
         sends.free.reserve(places as usize);
         for place in (0..places).rev() {
             let send = sends.read(place);
             match send.tenant > 0 && send.is_whole() && is_sending(send.tenant - 1) {
-                true => sends.count += 1,
+                true => {
+                    sends.stalled += u32::from(send.is_stalled());
+                    sends.count += 1;
+                }
                 false => sends.forget(place),
             }
         }
@@ -158,6 +159,7 @@ impl Sends {
         assert!(send.tenant > 0 && send.payload_bytes > 0);
         let place = self.free.pop()?;
         self.count += 1;
+        self.stalled += u32::from(send.is_stalled());
         self.touched = self.touched.max(place + 1);
         self[place] = send;
         Some(place)
@@ -168,8 +170,22 @@ impl Sends {
         let send = *self.read(place);
         assert!(send.tenant > 0, "nothing is sent from {place}");
         self.count -= 1;
+        self.stalled -= u32::from(send.is_stalled());
         self.forget(place);
         send
+    }
+
+    /// The ring has nothing of it any more, or all of it.
+    pub fn set_stalled(&mut self, place: u32, is: bool) {
+        assert_ne!(self[place].is_stalled(), is, "it changes hands");
+        self[place].stalled = is.into();
+        self.stalled = if is { self.stalled + 1 } else { self.stalled - 1 };
+    }
+
+    /// The place of a send to this slot that the ring has nothing of.
+    pub fn stalled(&self, slot: u32) -> Option<u32> {
+        let mut all = self.iter().take(if self.stalled > 0 { usize::MAX } else { 0 });
+        all.find(|(_, send)| send.slot() == slot && send.is_stalled()).map(|(place, _)| place)
     }
 
     /// What is sent from this place, if anything.

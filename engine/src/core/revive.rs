@@ -165,7 +165,7 @@ impl Core {
         } else if self.sends[place].is_stalled() {
             self.wheel.arm(&mut self.slots, slot, self.now.mono_ms + TICK_MS);
         } else {
-            self.sends[place].set_stalled(true);
+            self.sends.set_stalled(place, true);
             self.put(place, out);
         }
     }

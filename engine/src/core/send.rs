@@ -38,7 +38,7 @@ impl Core {
     /// Gives what has still to go to the ring.
     pub(super) fn put(&mut self, place: u32, out: &mut Actions) {
         assert!(self.sends[place].is_stalled(), "it is with the ring already");
-        self.sends[place].set_stalled(false);
+        self.sends.set_stalled(place, false);
         let send = &self.sends[place];
         let (record, payload) = (&self.slots[send.slot()], send.payload());
         let text = if record.has(Flag::Multiplex) {
@@ -123,7 +123,7 @@ impl Core {
     fn stall(&mut self, place: u32, out: &mut Actions) {
         let (slot, begun_ms) = (self.sends[place].slot(), self.sends[place].begun_ms);
         assert!(self.slots[slot].has(Flag::Send) && begun_ms <= self.now.mono_ms);
-        self.sends[place].set_stalled(true);
+        self.sends.set_stalled(place, true);
         if self.state(slot) == State::Leaving {
             return self.try_depart(slot, out);
         }
@@ -139,12 +139,7 @@ impl Core {
 
     /// Where this client's send waits to finish its switch, if it does.
     pub(super) fn stalled(&self, slot: u32) -> Option<u32> {
-        if !self.slots[slot].has(Flag::Send) {
-            return None;
-        }
-        let is_it = |send: &Send| send.slot() == slot && send.is_stalled();
-        let found = self.sends.iter().find(|(_, send)| is_it(send));
-        found.map(|(place, _)| place)
+        self.slots[slot].has(Flag::Send).then(|| self.sends.stalled(slot)).flatten()
     }
 
     /// The client leaves: who has heard half a channel switch can be told nothing.
