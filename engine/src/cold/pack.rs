@@ -7,6 +7,8 @@
 //! with the model's user and mailbox exchanged for the line's: homes and states hold their names.
 //! Numbers are kept as distances from their guess, texts without the ends that they share with it.
 
+use memchr::memchr3;
+
 use super::kind::{Kind, number, put_decimal};
 use super::model::Model;
 use super::shape::{Hole, NONE, between};
@@ -119,18 +121,20 @@ impl Packer {
 
 /// Copies `text` with the first of each pair of `words` exchanged for the second; `whole`: only
 /// where it is not a part of a longer word.
-fn exchange(text: &[u8], words: &[[&[u8]; 2]], whole: bool, out: &mut Vec<u8>) {
+fn exchange(text: &[u8], words: &[[&[u8]; 2]; 3], whole: bool, out: &mut Vec<u8>) {
     let is_letter = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
     let fits = |from: &[u8], at: usize| {
-        // Nearly all end here.
-        if from.first() != Some(&text[at]) || !text[at..].starts_with(from) {
+        if from.is_empty() || !text[at..].starts_with(from) {
             return false;
         }
         let inside = (at > 0 && is_letter(at - 1)) || is_letter(at + from.len());
         !(whole && inside)
     };
+    // Where there is no word, any first byte will do.
+    let first = words.map(|[from, _]| from.first().copied().unwrap_or_default());
     let (mut copied, mut at) = (0, 0);
-    while at < text.len() {
+    while let Some(next) = memchr3(first[0], first[1], first[2], &text[at..]) {
+        at += next;
         let Some([from, to]) = words.iter().find(|[from, _]| fits(from, at)) else {
             at += 1;
             continue;

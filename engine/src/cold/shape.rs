@@ -8,6 +8,7 @@
 //! ────     ──────          ─────────            ─────                        ────           ────
 //! ```
 
+use memchr::{memchr, memchr_iter};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::kind::Kind;
@@ -57,13 +58,17 @@ pub fn holes(line: &[u8], found: &mut Vec<Hole>) -> Option<u64> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let mut at = 0;
-    for (index, field) in text.split(|byte| *byte == b'\t').enumerate() {
-        let end = at + field.len();
+    for index in 0.. {
+        let end = memchr(b'\t', &text[at..]).map_or(text.len(), |next| at + next);
+        let field = &text[at..end];
         match index {
             0 | 1 => add(found, Kind::Text, [at, at, end])?,
             _ if field.starts_with(b"stats=") => parts(line, at + 6, end, b" ", found)?,
             _ if field.starts_with(USERDB) => parts(line, at + USERDB.len(), end, b"\x01t", found)?,
             _ => pair(line, at, end, found)?,
+        }
+        if end == text.len() {
+            break;
         }
         at = end + 1;
     }
@@ -102,8 +107,8 @@ pub fn pair_up(line: &[u8], holes: &mut [Hole]) {
 fn parts(line: &[u8], at: usize, end: usize, apart: &[u8], found: &mut Vec<Hole>) -> Option<()> {
     let mut at = at;
     loop {
-        let next = line[at..end].windows(apart.len()).position(|bytes| bytes == apart);
-        let stop = next.map_or(end, |next| at + next);
+        let mut nexts = memchr_iter(apart[0], &line[at..end]).map(|next| at + next);
+        let stop = nexts.find(|next| line[*next..end].starts_with(apart)).unwrap_or(end);
         pair(line, at, stop, found)?;
         if stop == end {
             return Some(());

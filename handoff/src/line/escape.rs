@@ -1,5 +1,7 @@
 //! Tab-escaping: how a field may hold TAB, LF, CR, NUL and the escape byte itself.
 
+use memchr::memchr2;
+
 use super::{Excerpt, LineError};
 
 /// Pushes `raw` in escaped form: at most two bytes for each.
@@ -36,7 +38,7 @@ pub fn unescape_into(out: &mut Vec<u8>, field: &[u8]) {
 /// in their raw form everywhere else.
 pub fn check_escapes(line: &[u8]) -> Result<(), LineError> {
     let mut rest = line;
-    while let Some(at) = rest.iter().position(|&byte| byte == ESCAPE || byte == 0) {
+    while let Some(at) = memchr2(ESCAPE, 0, rest) {
         match (rest[at], rest.get(at + 1).copied()) {
             (0, _) | (ESCAPE, Some(b'0')) => return Err(LineError::NulByte),
             (ESCAPE, Some(code)) if byte_of(code).is_some() => rest = &rest[at + 2..],

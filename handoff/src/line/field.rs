@@ -4,12 +4,19 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memchr;
 
 use super::{Excerpt, LineError};
 
 /// The fields of a line. An empty line has none; `a<TAB><TAB>b` has an empty one in the middle.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| byte == b'\t').take(if line.is_empty() { 0 } else { usize::MAX })
+    let mut left = (!line.is_empty()).then_some(line);
+    std::iter::from_fn(move || {
+        let rest = left?;
+        let end = memchr(b'\t', rest);
+        left = end.map(|end| &rest[end + 1..]);
+        Some(&rest[..end.unwrap_or(rest.len())])
+    })
 }
 
 /// Key and value: split at the first `=`, since base64 holds more of them. A bare key is a flag
@@ -50,7 +57,7 @@ pub(super) fn address(key: &'static str, value: &[u8]) -> Result<IpAddr, LineErr
 /// Standard base64 with padding. Decoded piece by piece into a buffer on the stack and forgotten:
 /// what is asked is only whether the next reader will be able to decode it.
 pub(super) fn base64<'a>(key: &'static str, value: &'a [u8]) -> Result<&'a [u8], LineError> {
-    let padding = value.iter().position(|&byte| byte == b'=').unwrap_or(value.len());
+    let padding = memchr(b'=', value).unwrap_or(value.len());
     // A piece could end in padding of its own, so that is looked at here: last two bytes only.
     if value.len() - padding > 2 {
         return Err(invalid(key, value));

@@ -1,6 +1,7 @@
 //! An event on its way to the clerk, in a buffer that is used again and again.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use memchr::memchr_iter;
 use torpor_engine::report::{Event, Report};
 
 /// One report with a copy of its words.
@@ -69,8 +70,7 @@ impl NotePool {
 
 /// The first fields of a card.
 fn head(card: &[u8], fields: usize) -> &[u8] {
-    let mut tabs = card.iter().enumerate().filter(|(_, byte)| **byte == b'\t');
-    tabs.nth(fields - 1).map_or(card, |(at, _)| &card[..at])
+    memchr_iter(b'\t', card).nth(fields - 1).map_or(card, |at| &card[..at])
 }
 
 #[cfg(test)]
