@@ -101,7 +101,7 @@ struct Rest {
 /// Those moments after so much mail had come at which all sleep and no worker is left.
 fn rests(played: &Value, clients: u32, mail: u32) -> Vec<Rest> {
     let points = played["points"].as_array().into_iter().flatten();
-    let name = format!("storm of {mail} mails");
+    let name = format!("after storm of {mail} mails");
     let ends = points.filter(|point| point["name"] == name);
     let still = ends.filter(|point| point["asleep"] == clients && point["workers"] == 0);
     let rest = |point: &Value| Rest {

@@ -14,13 +14,14 @@
 //! * `core/order.rs`: orders of the operator
 //! * `core/complete.rs`: which of these a completion is for
 //! * `core/check.rs`: from state to state
-//! * `core/card.rs`: words for reports
+//! * `core/card.rs`, `core/cards.rs`: words for reports
 //! * `core/begin.rs`: over new memory; `core/rebuild.rs`, `core/revive.rs`: over that of an engine
 //!   that was killed
 
 mod accept;
 mod begin;
 mod card;
+mod cards;
 mod check;
 mod client;
 mod complete;
@@ -59,6 +60,7 @@ use crate::wheel::Wheel;
 
 use accept::Accept;
 use begin::Parcel;
+use cards::Cards;
 use conn::Conn;
 use mail::Orphans;
 use order::Stop;
@@ -100,6 +102,7 @@ pub struct Core {
     moved_ms: u64,
     in_flight: u32,
     parcels: Vec<Parcel>,
+    cards: Cards,
     accept: Accept,
     /// Counts accepts: the completion of an old one's cancel may come when the next is armed.
     accept_generation: u32,

@@ -5,6 +5,8 @@ use torpor_handoff::queue::Queue;
 use torpor_handoff::window::Window;
 
 use super::accept::Accept;
+use super::card::CARD_BYTES_MAX;
+use super::cards::Cards;
 use super::mail::Orphans;
 use super::stage::Stages;
 use super::{Core, Now};
@@ -95,6 +97,7 @@ impl Core {
             moved_ms: 0,
             in_flight: 0,
             parcels: (0..in_flight_max).map(|place| Parcel::new(place, limits)).collect(),
+            cards: Cards::new(),
             accept: Accept::Off,
             accept_generation: 0,
             reaccepts: 0,
@@ -105,7 +108,7 @@ impl Core {
             stray: None,
             line: Vec::with_capacity(room),
             input: Vec::with_capacity(INPUT_BYTES_MAX),
-            text: Vec::with_capacity(room),
+            text: Vec::with_capacity(room.max(CARD_BYTES_MAX)),
             counts: [0; State::ALL.len()],
             visits: Default::default(),
         }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use torpor_handoff::line::HibernateLine;
 
 use super::Core;
+use super::cards::Row;
 use crate::action::{Action, Actions};
 use crate::report::{Event as Said, Report};
 use crate::ring::Span;
@@ -57,11 +58,57 @@ impl Core {
     /// Writes a client's card (see [`crate::report::CARD_FIELDS`]) into the arena of the actions.
     pub(super) fn card(&mut self, slot: u32, out: &mut Actions) -> Span {
         assert_ne!(self.state(slot), State::Free, "nobody has no card");
+        if out.room() < CARDS_ROOM_BYTES {
+            return Span::default();
+        }
+        let generation = self.slots[slot].generation;
+        if let Some(row) = self.row(slot)
+            && let Some(card) = self.cards.take(row, slot, generation)
+        {
+            return out.text(card);
+        }
         let line = self.lend_line(slot);
-        let parsed = HibernateLine::parse(&line);
-        let span = parsed.map_or(Span::default(), |parsed| write_card(&parsed, out));
+        let at = out.bytes.len();
+        if let Ok(parsed) = HibernateLine::parse(&line) {
+            write_card(&parsed, &mut out.bytes);
+        }
         self.line = line;
-        span
+        Span { at: at as u32, count: (out.bytes.len() - at) as u32 }
+    }
+
+    /// Keeps the card of a client whose line is at hand.
+    pub(super) fn keep_card(&mut self, slot: u32, parsed: &HibernateLine<'_>) {
+        assert!(self.text.capacity() > 0, "the buffer is lent out");
+        let mut card = core::mem::take(&mut self.text);
+        card.clear();
+        write_card(parsed, &mut card);
+        let row = self.row(slot).expect("on its way in, or out");
+        self.cards.put(row, slot, self.slots[slot].generation, &card);
+        self.text = card;
+    }
+
+    /// The same, of the client whose line was read last. Tells its session.
+    pub(super) fn read_session(&mut self, slot: u32) -> u64 {
+        assert_eq!(self.state(slot), State::Handed);
+        let line = core::mem::take(&mut self.line);
+        let parsed = HibernateLine::parse(&line).unwrap_or_default();
+        if !parsed.username.is_empty() {
+            self.keep_card(slot, &parsed);
+        }
+        // A client without a session id is counted by its slot, until it is forgotten by age.
+        let session = parsed.session.map_or(u64::from(slot), hash);
+        self.line = line;
+        session
+    }
+
+    /// Where the card lies that was kept for a client's next report.
+    fn row(&self, slot: u32) -> Option<Row> {
+        let (number, _) = self.slots[slot].bound();
+        match self.state(slot) {
+            State::Offered | State::Given => Some(Row::Conn(number)),
+            State::Handed => Some(Row::Place(number)),
+            _ => None,
+        }
     }
 
     /// A client's line in the core's own buffer, without its end; give it back to `self.line`.
@@ -102,13 +149,9 @@ pub(super) fn hash(word: &[u8]) -> u64 {
 
 /// TAB-separated fields as they came, still escaped; a field beyond [`FIELD_BYTES_MAX`] is left
 /// empty rather than cut, since a cut name would be another name.
-fn write_card(parsed: &HibernateLine<'_>, out: &mut Actions) -> Span {
-    if out.room() < CARDS_ROOM_BYTES {
-        return Span::default();
-    }
-    let at = out.bytes.len();
-    assert!(at + CARD_BYTES_MAX <= out.bytes.capacity());
-    let bytes = &mut out.bytes;
+fn write_card(parsed: &HibernateLine<'_>, bytes: &mut Vec<u8>) {
+    let at = bytes.len();
+    assert!(at + CARD_BYTES_MAX <= bytes.capacity());
     field(bytes, Some(parsed.username));
     field(bytes, parsed.session);
     field(bytes, parsed.mailbox);
@@ -123,7 +166,6 @@ fn write_card(parsed: &HibernateLine<'_>, out: &mut Actions) -> Span {
     field(bytes, parsed.userdb_fields);
     bytes.pop();
     assert!(bytes.len() - at <= CARD_BYTES_MAX);
-    Span { at: at as u32, count: (bytes.len() - at) as u32 }
 }
 
 fn field(bytes: &mut Vec<u8>, value: Option<&[u8]>) {
@@ -145,4 +187,4 @@ pub(super) const CARDS_ROOM_BYTES: usize = (1 << 20) + CARD_BYTES_MAX;
 
 const FIELD_BYTES_MAX: usize = 2048;
 /// Six words and six numbers, each with its TAB.
-const CARD_BYTES_MAX: usize = 6 * (FIELD_BYTES_MAX + 1) + 6 * 48;
+pub(super) const CARD_BYTES_MAX: usize = 6 * (FIELD_BYTES_MAX + 1) + 6 * 48;

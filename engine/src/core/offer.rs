@@ -112,6 +112,7 @@ impl Core {
         if parsed.idle_cmd {
             record.set(Flag::Idle);
         }
+        self.keep_card(slot, parsed);
         if let Some(session) = parsed.session {
             self.awake.remove(card::hash(session), &mut self.slots);
         }

@@ -4,8 +4,8 @@ use torpor_handoff::line::{Wakeup, unhibernate};
 use torpor_handoff::message::{Cause as Unsent, Exited, Outcome, Reply, Wake};
 use torpor_handoff::queue::Class;
 
+use super::Core;
 use super::begin::Parcel;
-use super::{Core, card};
 use crate::action::{Action, Actions};
 use crate::planted::{Bug, planted};
 use crate::record::{Flag, NIL};
@@ -107,7 +107,7 @@ impl Core {
         if is_resumed {
             self.line = self.lend_line(slot);
         }
-        let (generation, session) = (self.slots[slot].generation, self.session_of_line(slot));
+        let (generation, session) = (self.slots[slot].generation, self.read_session(slot));
         let (since_us, parcel, client) = (self.now.wall_us, parcel.line, ());
         out.push(Action::Wake(Wake {
             slot,
@@ -269,14 +269,5 @@ impl Core {
             (false, true) => Cause::Change,
             (false, false) => Cause::Cut,
         }
-    }
-
-    fn session_of_line(&self, slot: u32) -> u64 {
-        assert!(slot < self.slots.end());
-        assert!(!self.line.ends_with(b"\n"), "as it was lent");
-        let session = self.line.split(|byte| *byte == b'\t').skip(2);
-        let found = session.filter_map(|field| field.strip_prefix(b"session=")).last();
-        // A client without a session id is counted by its slot, until it is forgotten by age.
-        found.map_or(u64::from(slot), card::hash)
     }
 }
