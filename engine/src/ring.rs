@@ -116,8 +116,8 @@ pub enum Op {
     DeleteItem { slot: u32 },
     /// Sends without ever waiting (MSG_DONTWAIT); the ring keeps a copy until the completion.
     SendClient { token: Token, slot: u32, text: Span },
-    /// Closes our descriptor, at once, and leaves the connection alone (somebody else owns it, or it
-    /// ended). No completion.
+    /// Closes our descriptor, at once, and leaves the connection alone: somebody else owns it, or
+    /// it ended. No completion.
     CloseClient { slot: u32 },
     /// Waits, once, until the notify descriptor kept for `slot` is readable.
     PollNotify { token: Token, slot: u32 },

@@ -13,6 +13,7 @@ use super::shared::Shared;
 /// The blocks of all connections.
 pub struct Messages {
     memory: Shared,
+    conns: u32,
     /// Blocks from here on were not written to since [`Messages::give_back`].
     touched: u32,
 }
@@ -36,7 +37,7 @@ impl Control {
 impl Messages {
     /// Blocks for `conns` connections.
     pub fn new(conns: u32) -> Self {
-        Self { memory: Shared::new(conns as usize * BLOCK_BYTES), touched: 0 }
+        Self { memory: Shared::new(conns as usize * BLOCK_BYTES), conns, touched: 0 }
     }
 
     /// Writes a fresh message header; the kernel has written into the last one.
@@ -91,8 +92,7 @@ impl Messages {
     /// No connection is left: gives back what a storm of them has needed.
     pub fn give_back(&mut self) {
         if self.touched > KEPT_BLOCKS {
-            self.memory.give_back(self.touched as usize * BLOCK_BYTES);
-            self.touched = 0;
+            *self = Self::new(self.conns);
         }
     }
 

@@ -1,30 +1,34 @@
 //! Memory that the kernel reads and writes behind our back.
-#![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::{MmapMut, UncheckedAdvice};
+use zerocopy::FromZeros as _;
 
 use super::map::PAGE_BYTES;
 
-/// Zeroed, page-aligned memory at a fixed address; what is never written costs address space only.
-/// It is made of atomics, because that is what memory with a second writer is.
+/// Zeroed, page-aligned memory at a fixed address; where there is much of it, what was never
+/// written costs address space only. It is made of atomics, because that is what memory with a
+/// second writer is; so nothing that touches it is unsafe.
 pub struct Shared {
-    /// `None`: it was left to the kernel.
-    pages: Option<MmapMut>,
+    /// Of any address: an allocator that is asked for a page's border writes the zeros itself.
+    room: Box<[AtomicU64]>,
+    /// Where in there the first whole page begins.
+    first: usize,
 }
 
 impl Shared {
     /// At least `bytes` bytes.
     pub fn new(bytes: usize) -> Self {
-        let bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
-        Self { pages: Some(MmapMut::map_anon(bytes).expect("the host has address space")) }
+        let words = (bytes.max(1).next_multiple_of(PAGE_BYTES) + PAGE_BYTES) / 8;
+        let room = <[AtomicU64]>::new_box_zeroed_with_elems(words).expect("the host has memory");
+        let first = room.as_ptr().addr().wrapping_neg() % PAGE_BYTES / 8;
+        Self { room, first }
     }
 
     /// The address of the byte at `at`, for the kernel.
     pub fn address(&self, at: usize) -> u64 {
-        let cells = self.cells();
-        assert!(at < size_of_val(cells), "offset {at} lies outside");
+        let cells = &self.room[self.first..];
+        assert!(at + PAGE_BYTES <= self.room.len() * 8, "offset {at} lies outside");
         cells.as_ptr().expose_provenance() as u64 + at as u64
     }
 
@@ -58,34 +62,14 @@ impl Shared {
         }
     }
 
-    /// The first so many bytes are zero again, and their whole pages not there. Neither the kernel
-    /// nor we may be using any of them.
-    pub fn give_back(&mut self, bytes: usize) {
-        let pages = self.pages.as_ref().expect("it is ours still");
-        let whole = bytes / PAGE_BYTES * PAGE_BYTES;
-        // SAFETY: private memory that nobody borrows (`&mut self`): all that changes is its bytes,
-        // which become zero. Failing is harmless: whoever reads has had them written before.
-        let _ = unsafe { pages.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, whole) };
-        for at in (whole..bytes.next_multiple_of(8)).step_by(8) {
-            self.cell(at).store(0, Ordering::Relaxed);
-        }
-    }
-
     /// Never gives the memory back.
     pub fn leak(&mut self) {
-        std::mem::forget(self.pages.take());
+        Box::leak(std::mem::take(&mut self.room));
     }
 
     fn cell(&self, at: usize) -> &AtomicU64 {
         assert!(at.is_multiple_of(8), "offset {at} is not that of a word");
-        &self.cells()[at / 8]
-    }
-
-    fn cells(&self) -> &[AtomicU64] {
-        let pages = self.pages.as_ref().expect("it is ours still");
-        // SAFETY: the mapping is as long and better aligned, every word is an atomic's, and nobody
-        // makes another kind of reference to any of it.
-        unsafe { std::slice::from_raw_parts(pages.as_ptr().cast(), pages.len() / 8) }
+        &self.room[self.first + at / 8]
     }
 }
 
@@ -103,17 +87,6 @@ mod tests {
         assert_eq!(&out[6..], &text[..]);
         assert_eq!(memory.address(8) - memory.address(0), 8);
         assert_eq!(memory.address(0) % PAGE_BYTES as u64, 0);
-    }
-
-    #[test]
-    fn what_is_given_back_is_zero() {
-        let mut memory = Shared::new(3 * PAGE_BYTES);
-        (0..3 * PAGE_BYTES).step_by(8).for_each(|at| memory.set_word(at, 7));
-        memory.give_back(PAGE_BYTES + 80);
-        let is_given = |at: &usize| memory.word(*at) == 0;
-        let given = (0..3 * PAGE_BYTES).step_by(8).filter(is_given).count();
-        assert_eq!(given, (PAGE_BYTES + 80) / 8);
-        assert_eq!((memory.word(PAGE_BYTES + 72), memory.word(PAGE_BYTES + 80)), (0, 7));
     }
 
     #[test]
