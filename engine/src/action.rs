@@ -62,6 +62,11 @@ impl Actions {
         ACTION_BYTES_MAX - self.bytes.len()
     }
 
+    /// True when a step has used more of it than most do.
+    pub fn is_large(&self) -> bool {
+        self.list.len() > ACTIONS_KEPT || self.bytes.len() > ACTION_BYTES_KEPT
+    }
+
     /// Empty for the next step.
     pub fn clear(&mut self) {
         self.list.clear();
@@ -79,3 +84,6 @@ impl Default for Actions {
 pub const ACTIONS_MAX: usize = 16_384;
 /// Text of one step. What would not fit is cut (a card) or waits for the next step (a send).
 pub const ACTION_BYTES_MAX: usize = 4 << 20;
+/// A storm may need all of it; the memory of so much is kept.
+const ACTIONS_KEPT: usize = 1024;
+const ACTION_BYTES_KEPT: usize = 256 * 1024;

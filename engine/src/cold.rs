@@ -11,6 +11,7 @@
 //! entry that fails it is never read, nor given back, so damage stays where it is. Memory is zeroed
 //! when it is given back, since lines carry authentication tokens.
 
+mod calm;
 mod chain;
 mod kind;
 mod lines;

@@ -186,6 +186,7 @@ impl Core {
             || matches!(self.accept, Accept::Later(_))
             || self.reaccepts > 0
             || self.sends.is_large()
+            || self.cold.is_large()
             || self.awake.count() > 0;
         let sweep = sweeping.then_some(self.sweep_ms);
         let rest = self.queue.next_rest_ms();
@@ -235,6 +236,7 @@ impl Core {
         self.awake.expire(before_ms, &mut self.slots);
         self.sweep_accept(out);
         self.sends.give_back();
+        self.cold.give_back();
     }
 }
 

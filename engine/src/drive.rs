@@ -182,6 +182,7 @@ where
 
     fn act(&mut self) -> io::Result<()> {
         let Self { ring, handoff, watcher, desk, actions, .. } = self;
+        let is_large = actions.is_large();
         for action in actions.list.drain(..) {
             match action {
                 Action::Ring(op) => push(ring, &op, &actions.bytes)?,
@@ -204,6 +205,9 @@ where
         }
         handoff.flush();
         watcher.flush();
+        if is_large {
+            *actions = Actions::new();
+        }
         Ok(())
     }
 }

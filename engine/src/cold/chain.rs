@@ -285,7 +285,7 @@ pub const BLOCK_BYTES: usize = 128;
 
 const DATA_BYTES: usize = BLOCK_BYTES - 4;
 /// Which of the image's words it is.
-const FRESH: usize = 0;
+pub(super) const FRESH: usize = 0;
 const HEADER_BYTES: usize = size_of::<Header>();
 /// Of the header: what its checksum is mixed with.
 const WORDS_BYTES: usize = core::mem::offset_of!(Header, checksum);

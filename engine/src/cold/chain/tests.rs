@@ -75,3 +75,41 @@ fn a_flipped_bit_is_noticed_or_harmless() {
         chains.image.edit(bit / 8, 1)[0] ^= 1 << (bit % 8);
     }
 }
+
+/// And whoever is killed on the way has given nothing back.
+#[test]
+fn what_a_storm_has_needed_is_given_back_when_nobody_has_any() {
+    let mut chains = chains(4096);
+    let stored = |chains: &Chains| chains.image.map().stored_bytes().expect("its size");
+    let idle = stored(&chains);
+    let text = |number: u32| format!("line {number} ").repeat(40).into_bytes();
+    let open: Vec<u32> = (0..500)
+        .map(|number| {
+            let chain = chains.open().expect("room");
+            assert!(chains.append_line(chain, &text(number)));
+            chain
+        })
+        .collect();
+    assert!(!chains.is_large(), "they are used");
+    let epoch = chains.image.commit();
+    chains.image.begin(epoch);
+    open.iter().for_each(|chain| assert!(chains.close(*chain)));
+    assert!(chains.is_large());
+    chains.give_back();
+    let mut heir = Image::open(Kind::Blocks, chains.image.into_map()).expect("ours");
+    heir.roll_back(heir.committed());
+    let mut chains = Chains::new(heir);
+    chains.used = 4 * 500;
+    for (number, chain) in (0..).zip(&open) {
+        assert_eq!(line(&chains, *chain), text(number), "chain {number} was never closed");
+    }
+    open.iter().for_each(|chain| assert!(chains.close(*chain)));
+    chains.used = 0;
+    chains.give_back();
+    let epoch = chains.image.commit();
+    chains.image.begin(epoch);
+    assert!(!chains.is_large() && stored(&chains) <= idle + 12 * 4096);
+    assert_eq!(chains.open(), Some(0));
+    assert!(chains.append_line(0, &text(7)));
+    assert_eq!(line(&chains, 0), text(7));
+}
