@@ -146,8 +146,8 @@ impl Image {
         self.write(LINE_BYTES + at, count)
     }
 
-    /// Zeroes data that means nothing to an heir, whatever else he finds, and gives back what it lay
-    /// in. No kill undoes that.
+    /// Zeroes data that means nothing to an heir, whatever he finds there, and gives back what it
+    /// lay in. No kill undoes that.
     pub fn release(&mut self, at: usize, count: usize) {
         let from = HEAD_BYTES + LINE_BYTES + at;
         self.map.release(from..from + count);
