@@ -118,3 +118,24 @@ const _: () = assert!(size_of::<libc::msghdr>() == 56 && size_of::<libc::iovec>(
 const _: () = assert!(offset_of!(libc::msghdr, msg_flags) == 48, "flags begin a word");
 const _: () = assert!(CONTROL_BYTES <= CONN_RECV_BYTES, "control data fit where bytes do");
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(8));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_storm_has_needed_is_given_back() {
+        let mut messages = Messages::new(1024);
+        let told = |messages: &Messages, conn| {
+            messages.memory.word(conn as usize * BLOCK_BYTES + TEXT_AT) != 0
+        };
+        for (conns, kept) in [(KEPT_BLOCKS, KEPT_BLOCKS), (1000, 0)] {
+            for conn in 0..conns {
+                messages.receive_header(conn);
+                messages.send_text(conn, b"+\n");
+            }
+            messages.give_back();
+            assert_eq!((0..1024).filter(|conn| told(&messages, *conn)).count() as u32, kept);
+        }
+    }
+}
