@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use torpor::own::Own;
 
-use crate::parts::{eventually, nightly};
+use crate::parts::{PATIENCE, comes_true, eventually, nightly};
 use crate::readers::{READERS, read_under};
 
 #[test]
@@ -103,7 +103,8 @@ impl<'a> Next<'a> {
         command.arg("--maildir").arg(own.maildir()).arg("--users").arg(dir.join("users"));
         let child = command.stdin(Stdio::null()).stderr(log).spawn().expect("torpor starts");
         let next = Self { own, child };
-        eventually("it is known", || own.stats().is_ok_and(|stats| stats.pid == next.child.id()));
+        let is_known = || own.stats().is_ok_and(|stats| stats.pid == next.child.id());
+        assert!(comes_true(PATIENCE, is_known), "{:?}: {}", own.stats(), own.log());
         next
     }
 

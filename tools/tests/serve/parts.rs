@@ -234,7 +234,7 @@ fn marked(dir: &Path) -> Vec<i32> {
     pids.filter(is_one).collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const MARK: &str = "TORPOR_TEST_DIR";
 
 /// Looks again and again until it is so, for at most ten seconds.
@@ -242,12 +242,20 @@ pub fn eventually(what: &str, so: impl FnMut() -> bool) {
     eventually_within(PATIENCE, what, so);
 }
 
-fn eventually_within(time: Duration, what: &str, mut so: impl FnMut() -> bool) {
+fn eventually_within(time: Duration, what: &str, so: impl FnMut() -> bool) {
+    assert!(comes_true(time, so), "it never came to be that {what}");
+}
+
+/// True when it is so within this time.
+pub fn comes_true(time: Duration, mut so: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + time;
     while !so() {
-        assert!(Instant::now() < until, "it never came to be that {what}");
+        if Instant::now() >= until {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
+    true
 }
 
 /// The bigger sizes, see docs/TESTING.md.
