@@ -71,7 +71,11 @@ fn kills_of_keeper_and_engine_in_turns_lose_nobody_and_nothing() {
             thread::sleep(Duration::from_millis(700));
             match keeper.take() {
                 Some(keeper) => Next::kill(keeper),
-                None => kill(Pid::from_raw(own.pid()), Signal::SIGKILL).expect("it lives"),
+                None => {
+                    kill(Pid::from_raw(own.pid()), Signal::SIGKILL).expect("it lives");
+                    // Until then it holds its lock, and the next one is right to say that it lives.
+                    eventually("it has ended", || has_ended(own.pid()));
+                }
             }
             thread::sleep(Duration::from_millis(round * 137 % 400));
             keeper = Some(Next::start(&own));
@@ -126,6 +130,12 @@ impl Drop for Next<'_> {
         let status = self.child.wait().expect("our child");
         assert!(thread::panicking() || status.success(), "{status}: {}", self.own.log());
     }
+}
+
+/// Gone, or its files are closed and nobody has asked for its status yet.
+fn has_ended(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_none_or(|state| state.is_empty() || state.starts_with('Z'))
 }
 
 fn own(config: &str) -> Own {
